@@ -84,10 +84,22 @@ pub fn resident(id: u32) -> Result<u64, Failed> {
 /// # Errors
 /// There is no such process.
 pub fn resident_kib(id: u32) -> Result<u64, Failed> {
+    status(id, "VmRSS:")
+}
+
+/// Returns the most memory that was resident since the start of a process, in KiB.
+///
+/// # Errors
+/// There is no such process.
+pub fn peak_kib(id: u32) -> Result<u64, Failed> {
+    status(id, "VmHWM:")
+}
+
+fn status(id: u32, name: &str) -> Result<u64, Failed> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line
         .and_then(|line| line.split_whitespace().next())
-        .ok_or("no VmRSS")?;
+        .ok_or_else(|| format!("no {name}"))?;
     Ok(kilobytes.parse()?)
 }

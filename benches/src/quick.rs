@@ -3,7 +3,7 @@
 //! HTTP/1.1 over plain TCP with persistent connections. Bodies have a length; nothing else is supported.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{
@@ -47,6 +47,8 @@ struct Inner {
     calls: AtomicU64,
     waiting: Mutex<HashMap<String, oneshot::Sender<()>>>,
     recorded: Mutex<Option<Vec<Sent>>>,
+    /// The business numbers whose vendor never answers.
+    hanging: Mutex<HashSet<String>>,
 }
 
 /// A message that the vendor accepted.
@@ -73,6 +75,7 @@ impl Quick {
             calls: AtomicU64::new(0),
             waiting: Mutex::default(),
             recorded: Mutex::default(),
+            hanging: Mutex::default(),
         }));
         let serving = quick.clone();
         tokio::spawn(async move {
@@ -125,6 +128,24 @@ impl Quick {
         self.recorded().clone().unwrap_or_default()
     }
 
+    /// Lets the vendor accept requests for a business number from now on, and never answer them.
+    pub fn hang(&self, number: &str) {
+        self.hanging().insert(number.to_owned());
+    }
+
+    fn hangs(&self, message: &Message) -> bool {
+        let hanging = self.hanging();
+        let mut parts = message.start.split(['/', ' ', '?']);
+        !hanging.is_empty() && parts.any(|part| hanging.contains(part))
+    }
+
+    fn hanging(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0
+            .hanging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn recorded(&self) -> MutexGuard<'_, Option<Vec<Sent>>> {
         self.0
             .recorded
@@ -143,6 +164,11 @@ impl Quick {
         // A malformed request ends the connection.
         let mut connection = Connection::new(stream);
         while let Ok(Some(message)) = connection.receive().await {
+            if self.hangs(&message) {
+                // Until the server gives up.
+                let _ = connection.receive().await;
+                return;
+            }
             let (kind, body) = self.answer(&message);
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",

@@ -13,7 +13,7 @@ use konstruct_admin_api::{
     Client, Connection, EmployeeSettings, NewConnection, NewTenant, Page, Question,
 };
 use konstruct_core::{Secret, TenantId};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, Command};
 
 use crate::{Failed, dice::Dice, sender};
@@ -59,6 +59,8 @@ pub struct Setup {
     log: PathBuf,
     listen: u16,
     metrics: u16,
+    /// The limit of open files.
+    descriptors: Option<u32>,
 }
 
 impl Setup {
@@ -86,6 +88,7 @@ impl Setup {
             log: dir.join("server.log"),
             listen: port()?,
             metrics: port()?,
+            descriptors: None,
         })
     }
 
@@ -108,6 +111,11 @@ impl Setup {
         fs::write(&path, text)?;
         self.arguments(["--config".to_owned(), path.display().to_string()]);
         Ok(())
+    }
+
+    /// Limits its open files, as `ulimit -n` does.
+    pub fn limit_descriptors(&mut self, most: u32) {
+        self.descriptors = Some(most);
     }
 
     /// Returns the path of its store.
@@ -164,7 +172,16 @@ impl Setup {
             .create(true)
             .append(true)
             .open(&self.log)?;
-        let child = Command::new(&self.binary)
+        let mut command = match self.descriptors {
+            None => Command::new(&self.binary),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                let limited = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(limited).arg(&self.binary);
+                shell
+            }
+        };
+        let child = command
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -261,6 +278,21 @@ impl Server {
     /// Returns the process id.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Limits the size of its files, so that writes fail as on a full disk; `None` removes the limit.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<(), Failed> {
+        let id = self.child.id().ok_or("the server has ended")?;
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Pid::from_raw(id.cast_signed()), Resource::Fsize, limit)
+            .map_err(io::Error::from)?;
+        Ok(())
     }
 
     /// Waits until it listens. Returns the time since its start.

@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use konstruct_core::{
     AccountId, ChannelKind, Clock, Directory, ErrorKind, Inbound, Result, SystemClock, TenantId,
-    Workforce,
+    Timestamp, Workforce,
     directory::Route,
     message::{Body, RoutedEvent},
     store::{Accepted, Store},
@@ -23,6 +23,9 @@ use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
 /// The largest accepted body, in bytes: Meta's payloads have at most 3 MB.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// The seconds between two log lines about rejected requests.
+const WARN_PERIOD: i64 = 10;
 
 /// Accepts webhooks for all tenants.
 ///
@@ -62,6 +65,8 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     webhooks: HashMap<ChannelKind, Box<dyn Webhook>>,
     counters: Counters,
+    /// When a rejected request was logged.
+    warned: Mutex<Option<Timestamp>>,
 }
 
 impl Gateway {
@@ -77,6 +82,7 @@ impl Gateway {
             clock,
             webhooks: HashMap::new(),
             counters: Counters::default(),
+            warned: Mutex::default(),
         }
     }
 
@@ -117,6 +123,46 @@ impl Gateway {
         self.answer(kind, request).instrument(span).await
     }
 
+    /// Returns the refusal of a request that needs no look at its body: a kind that is not served (404), a body that is declared as
+    /// too large (413), or headers without which [`handle`](Self::handle) would reject it. `head` is the request without its body.
+    ///
+    /// The [routes](crate::routes) call it before they read a body. A handler of your own can do the same.
+    ///
+    /// ```
+    /// # use konstruct_channels::{Gateway, SlackWebhook, WebhookRequest};
+    /// # use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
+    /// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
+    /// # use std::sync::Arc;
+    /// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
+    /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
+    /// #     .hire(Employee::builder("Ava").build()?)
+    /// #     .build()?;
+    /// # let webhook = SlackWebhook::new(Secret::new("signing secret"))?;
+    /// let gateway = Gateway::of(&workforce).with(ChannelKind::SLACK, webhook);
+    /// let unsigned = WebhookRequest::post("").with_header("content-length", "3000000");
+    /// let refused = gateway.refuse_head(&ChannelKind::SLACK, &unsigned);
+    /// assert_eq!(refused.map(|reply| reply.status), Some(401));
+    /// # Ok::<(), konstruct_core::Error>(())
+    /// ```
+    pub fn refuse_head(&self, kind: &ChannelKind, head: &WebhookRequest) -> Option<HttpReply> {
+        let Some(webhook) = self.webhooks.get(kind) else {
+            return Some(HttpReply::empty(404));
+        };
+        let length = head
+            .header("content-length")
+            .and_then(|text| text.parse().ok());
+        if length.is_some_and(|length: usize| length > MAX_BODY) {
+            return Some(HttpReply::empty(413));
+        }
+        let refused = webhook.refuse_head(head, self.clock.now());
+        if refused.is_some() {
+            self.counters.rejected_signature.fetch_add(1, Relaxed);
+            // A flood of them must not fill the log.
+            tracing::debug!("refused a webhook request by its headers");
+        }
+        refused
+    }
+
     async fn answer(&self, kind: &ChannelKind, request: &WebhookRequest) -> HttpReply {
         let Some(webhook) = self.webhooks.get(kind) else {
             return HttpReply::empty(404);
@@ -127,10 +173,13 @@ impl Gateway {
         let (decoded, reply) = match webhook.receive(request, self.clock.now()) {
             Received::Reply(reply) => return reply,
             Received::Rejected(reply) => {
-                self.counters.rejected_signature.fetch_add(1, Relaxed);
-                tracing::warn!(
-                    "rejected a webhook request with an invalid signature; check the channel's signing secret"
-                );
+                let rejected = self.counters.rejected_signature.fetch_add(1, Relaxed) + 1;
+                if self.warns() {
+                    tracing::warn!(
+                        rejected,
+                        "rejected a webhook request with an invalid signature; check the channel's signing secret"
+                    );
+                }
                 return reply;
             }
             Received::Events(decoded, reply) => (decoded, reply),
@@ -146,6 +195,17 @@ impl Gateway {
                 HttpReply::empty(503)
             }
         }
+    }
+
+    /// Returns whether a rejected request is logged: one in a while, so that a flood of them does not fill the log.
+    fn warns(&self) -> bool {
+        let now = self.clock.now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = warned.is_none_or(|at| now.as_secs() - at.as_secs() >= WARN_PERIOD);
+        if due {
+            *warned = Some(now);
+        }
+        due
     }
 
     /// Routes events to their tenants and makes them durable.

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
-    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -62,16 +62,42 @@ pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router
         .with_state(gateway)
 }
 
-async fn slack(State(gateway): State<Arc<Gateway>>, request: WebhookRequest) -> HttpReply {
-    gateway.handle(&ChannelKind::SLACK, &request).await
+async fn slack(State(gateway): State<Arc<Gateway>>, request: Request) -> HttpReply {
+    handle(&gateway, &ChannelKind::SLACK, request).await
 }
 
 async fn webhook(
     State(gateway): State<Arc<Gateway>>,
     Path(kind): Path<String>,
-    request: WebhookRequest,
+    request: Request,
 ) -> HttpReply {
-    gateway.handle(&ChannelKind::new(kind), &request).await
+    handle(&gateway, &ChannelKind::new(kind), request).await
+}
+
+/// Reads the body only if the headers are worth it.
+async fn handle(gateway: &Gateway, kind: &ChannelKind, request: Request) -> HttpReply {
+    let (parts, body) = request.into_parts();
+    if let Some(refusal) = gateway.refuse_head(kind, &head(&parts)) {
+        return refusal;
+    }
+    match WebhookRequest::from_request(Request::from_parts(parts, body), &()).await {
+        Ok(request) => gateway.handle(kind, &request).await,
+        Err(rejection) => rejection,
+    }
+}
+
+/// Returns a request without its body.
+fn head(parts: &Parts) -> WebhookRequest {
+    let query = parts.uri.query().unwrap_or_default();
+    let head = match parts.method {
+        Method::GET | Method::HEAD => WebhookRequest::get(query),
+        _ => WebhookRequest::post(Bytes::new()).with_query(query),
+    };
+    let texts = parts.headers.iter();
+    let texts = texts.filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
+    texts.fold(head, |head, (name, value)| {
+        head.with_header(name.as_str(), value)
+    })
 }
 
 /// Reads a body of at most the gateway's limit (3 MiB), regardless of the app's own limit. Headers that are not text are left out.
@@ -83,23 +109,14 @@ impl<S: Send + Sync> FromRequest<S> for WebhookRequest {
     async fn from_request(mut request: Request, state: &S) -> Result<Self, Self::Rejection> {
         // One byte more than the gateway's limit, so that the gateway answers and counts a larger body.
         DefaultBodyLimit::max(MAX_BODY + 1).apply(&mut request);
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let headers = request.headers().clone();
-        let reading = matches!(*request.method(), Method::GET | Method::HEAD);
-        let webhook = if reading {
-            Self::get(query)
-        } else {
-            let body = Bytes::from_request(request, state).await;
-            let body = body.map_err(|rejection| HttpReply::empty(rejection.status().as_u16()))?;
-            Self::post(body).with_query(query)
-        };
-        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-        let headers = headers
-            .iter()
-            .filter_map(|(name, value)| Some((name, text(value)?)));
-        Ok(headers.fold(webhook, |webhook, (name, value)| {
-            webhook.with_header(name.as_str(), value)
-        }))
+        let (parts, body) = request.into_parts();
+        let head = head(&parts);
+        if head.is_get() {
+            return Ok(head);
+        }
+        let body = Bytes::from_request(Request::from_parts(parts, body), state).await;
+        let body = body.map_err(|rejection| HttpReply::empty(rejection.status().as_u16()))?;
+        Ok(head.with_body(body))
     }
 }
 

@@ -44,6 +44,16 @@ use sha2::{Digest as _, Sha256};
 pub trait Webhook: fmt::Debug + Send + Sync + 'static {
     /// Verifies and decodes a request received at `now`.
     fn receive(&self, request: &WebhookRequest, now: Timestamp) -> Received;
+
+    /// Returns the refusal of a request whose headers already show that the provider did not send it, such as one without a
+    /// signature. `head` is the request without its body, which is read only if this returns `None`, so that a flood of such
+    /// requests takes no memory.
+    ///
+    /// [`receive`](Self::receive) must reject such a request too. By default, nothing is refused here.
+    fn refuse_head(&self, head: &WebhookRequest, now: Timestamp) -> Option<HttpReply> {
+        let _ = (head, now);
+        None
+    }
 }
 
 /// The parts of an HTTP request that a webhook needs. Its debug output does not contain the content.
@@ -94,6 +104,12 @@ impl WebhookRequest {
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// Sets the body.
+    #[cfg(feature = "axum")]
+    pub(crate) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
     }
 
     /// Returns a header's first value; names are case-insensitive.

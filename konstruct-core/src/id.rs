@@ -102,6 +102,10 @@ id!(
     WebsiteId, "web_"
 );
 id!(
+    /// A person who signs in, the same in every tenant of which they are a member.
+    MemberId, "mbr_"
+);
+id!(
     /// A learned fact.
     FactId, "fct_"
 );

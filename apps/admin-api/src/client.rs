@@ -3,17 +3,18 @@
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, Error, ErrorKind, Result, Secret, TenantId, TurnId,
     http::{self, Method},
-    id::WebsiteId,
+    id::{MemberId, WebsiteId},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
+    Account, ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
     ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
-    EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    ProblemDetails, Question, RaisedCap, Replay, Spend, Tenant, Unanswered, Website,
-    WebsiteSettings,
+    EmployeeSettings, Erasure, Fact, Invitation, IssuedApiToken, IssuedInvitation, Member,
+    MemberRole, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure, NewInvitation,
+    NewOwnModel, NewReply, NewSignInLink, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails,
+    Question, RaisedCap, Replay, RetentionSettings, Role, Session, SignInLink, Spend, Tenant,
+    Unanswered, Website, WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -144,6 +145,12 @@ calls! {
     tenant(tenant: TenantId) => GET "/tenants/{tenant}" -> Tenant;
     /// Removes a tenant with all its data.
     remove_tenant(tenant: TenantId) => DELETE "/tenants/{tenant}" -> ();
+    /// Cancels a tenant; has no effect on a cancelled one.
+    cancel_tenant(tenant: TenantId) => POST "/tenants/{tenant}/cancellation" -> Tenant;
+    /// Withdraws the cancellation of a tenant.
+    withdraw_cancellation(tenant: TenantId) => DELETE "/tenants/{tenant}/cancellation" -> ();
+    /// Returns how long the words of a tenant's conversations are kept.
+    retention(tenant: TenantId) => GET "/tenants/{tenant}/retention" -> RetentionSettings;
     /// Returns a tenant's employee.
     employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
     /// Hires a tenant's employee.
@@ -212,6 +219,24 @@ calls! {
     add_token(tenant: TenantId) body new: NewApiToken, => POST "/tenants/{tenant}/tokens" -> IssuedApiToken;
     /// Revokes an API token.
     revoke_token(tenant: TenantId, token: &str) => DELETE "/tenants/{tenant}/tokens/{token}" -> ();
+    /// Lists a tenant's members.
+    members(tenant: TenantId) => GET "/tenants/{tenant}/members" -> Page<Member>;
+    /// Removes a member.
+    remove_member(tenant: TenantId, member: MemberId) => DELETE "/tenants/{tenant}/members/{member}" -> ();
+    /// Lists a tenant's open invitations.
+    invitations(tenant: TenantId) => GET "/tenants/{tenant}/invitations" -> Page<Invitation>;
+    /// Invites the owner of an e-mail address.
+    invite(tenant: TenantId) body new: NewInvitation, => POST "/tenants/{tenant}/invitations" -> IssuedInvitation;
+    /// Revokes an invitation.
+    revoke_invitation(tenant: TenantId, invitation: &str) => DELETE "/tenants/{tenant}/invitations/{invitation}" -> ();
+    /// Returns who is signed in.
+    account() => GET "/account" -> Account;
+    /// Lists where the caller is signed in.
+    sessions() => GET "/account/sessions" -> Vec<Session>;
+    /// Ends a session of the caller.
+    end_session(session: &str) => DELETE "/account/sessions/{session}" -> ();
+    /// Creates a link that signs the operator in once, or with which a person sets a new password.
+    add_sign_in_link() body new: NewSignInLink, => POST "/sign-in-links" -> SignInLink;
     /// Lists the newest entries of a tenant's audit log.
     audit(tenant: TenantId) => GET "/tenants/{tenant}/audit" -> Page<AuditEntry>;
     /// Checks the hashes of a tenant's audit log.
@@ -252,6 +277,22 @@ impl Client {
     ) -> Result<OwnModel> {
         let path = format!("/tenants/{tenant}/models/{name}");
         self.replace(path, version, new).await
+    }
+
+    /// Changes the role of a member with this version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the member has another version or is the last owner, and the other errors that the server reports.
+    pub async fn change_member(
+        &self,
+        tenant: TenantId,
+        member: MemberId,
+        version: u32,
+        role: Role,
+    ) -> Result<Member> {
+        let path = format!("/tenants/{tenant}/members/{member}");
+        self.replace(path, Some(version), &MemberRole { role })
+            .await
     }
 
     /// Returns a copy of the embedded store as a response, whose body must be read to its end.

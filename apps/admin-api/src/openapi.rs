@@ -26,7 +26,7 @@ pub fn openapi() -> Value {
         "info": {
             "title": "Konstruct admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The bearer token is the operator's or an API token, whose role must be at least the operation's `x-role`. Writes take `Idempotency-Key`. Lists take `limit` (1 to 200, default 50) and `after`. Every error is RFC 9457 problem details.",
+            "description": "The bearer token is the operator's, an API token, or that of the desktop program; browsers send the cookie of /sign-in instead, and writes with it must state this server as their origin. The caller's role in the tenant must be at least the operation's `x-role`. Writes take `Idempotency-Key`. Lists take `limit` (1 to 200, default 50) and `after`. Every error is RFC 9457 problem details.",
         },
         "security": [{ "token": [] }],
         "paths": paths,
@@ -115,7 +115,7 @@ fn problems(operation: &Operation) -> Vec<(&'static str, &'static str)> {
         (
             true,
             "403",
-            "The token's role does not suffice, or a page of another origin called",
+            "The caller's role does not suffice, or a page of another origin called",
         ),
         (
             operation.path.contains('{'),

@@ -4,12 +4,13 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
+    Account, ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
     ConversationActivity, ConversationSummary, Decided, Decision, DecisionForAll, Document,
-    DocumentText, Employee, EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus,
-    NewApiToken, NewConnection, NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant,
-    NewWebsite, OwnModel, Page, PersonalData, Question, RaisedCap, Replay, Role, Spend, Tenant,
-    Unanswered, Website, WebsiteSettings,
+    DocumentText, Employee, EmployeeSettings, Erasure, Fact, Invitation, IssuedApiToken,
+    IssuedInvitation, Member, MemberRole, MemoryStatus, NewApiToken, NewConnection, NewDocument,
+    NewErasure, NewInvitation, NewOwnModel, NewReply, NewSignInLink, NewTenant, NewWebsite,
+    OwnModel, Page, PersonalData, Question, RaisedCap, Replay, RetentionSettings, Role, Session,
+    SignInLink, Spend, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -31,6 +32,8 @@ pub struct Operation {
     pub(crate) media_type: &'static str,
     /// Whether it replaces a version, which `If-Match` names.
     pub(crate) versioned: bool,
+    /// Whether it may be called for a cancelled tenant although it changes something.
+    open_when_cancelled: bool,
     /// Whether the answer is a page of a list.
     pub(crate) paged: bool,
     /// The parameters in the query string besides those of every list, with their descriptions.
@@ -73,6 +76,7 @@ const fn operation(
         answer: None,
         media_type: "application/json",
         versioned: false,
+        open_when_cancelled: false,
         paged: false,
         query: &[],
     }
@@ -83,6 +87,16 @@ impl Operation {
     pub fn is_audited(&self) -> bool {
         let shown = ["application/json", "text/event-stream"].contains(&self.media_type);
         self.method != "get" || !shown
+    }
+
+    /// Returns whether it may be called for a cancelled tenant: it reads, erases or takes away.
+    pub fn is_open_when_cancelled(&self) -> bool {
+        self.method == "get" || self.open_when_cancelled
+    }
+
+    const fn also_when_cancelled(mut self) -> Self {
+        self.open_when_cancelled = true;
+        self
     }
 
     const fn takes(mut self, body: Schema) -> Self {
@@ -169,7 +183,46 @@ pub const OPERATIONS: &[Operation] = &[
         "removeTenant",
         "Removes a tenant with all its data",
     )
-    .gives_nothing(),
+    .gives_nothing()
+    .also_when_cancelled(),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/cancellation",
+        "cancelTenant",
+        "Cancels a tenant: the employee stops at once, the connections are disconnected at the vendors, and all data is erased after \
+         30 days, unless the operator configured another time. Until then everything can be read and exported. Has no effect on a \
+         cancelled tenant",
+    )
+    .gives("200", schema::<Tenant>)
+    .also_when_cancelled(),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/cancellation",
+        "withdrawCancellation",
+        "Withdraws the cancellation of a tenant before it is erased. Connect its accounts again afterwards",
+    )
+    .gives_nothing()
+    .also_when_cancelled(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/retention",
+        "getRetention",
+        "Returns how long the words of conversations are kept",
+    )
+    .gives("200", schema::<RetentionSettings>),
+    operation(
+        Role::Owner,
+        "put",
+        "/api/v1/tenants/{tenant}/retention",
+        "changeRetention",
+        "Sets how long the words of conversations are kept; older ones are erased every day",
+    )
+    .takes(schema::<RetentionSettings>)
+    .gives("200", schema::<RetentionSettings>)
+    .replaces_a_version(),
     operation(
         Role::Viewer,
         "get",
@@ -457,7 +510,8 @@ pub const OPERATIONS: &[Operation] = &[
         "Erases a message, a conversation or a person",
     )
     .takes(schema::<NewErasure>)
-    .gives("200", schema::<Erasure>),
+    .gives("200", schema::<Erasure>)
+    .also_when_cancelled(),
     operation(
         Role::Owner,
         "get",
@@ -482,7 +536,61 @@ pub const OPERATIONS: &[Operation] = &[
         "revokeToken",
         "Revokes an API token",
     )
-    .gives_nothing(),
+    .gives_nothing()
+    .also_when_cancelled(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/members",
+        "listMembers",
+        "Lists the members",
+    )
+    .lists(schema::<Page<Member>>),
+    operation(
+        Role::Owner,
+        "put",
+        "/api/v1/tenants/{tenant}/members/{member}",
+        "changeMember",
+        "Changes a member's role. The last owner keeps theirs (409)",
+    )
+    .takes(schema::<MemberRole>)
+    .gives("200", schema::<Member>)
+    .replaces_a_version(),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/members/{member}",
+        "removeMember",
+        "Removes a member. The last owner stays (409)",
+    )
+    .gives_nothing()
+    .also_when_cancelled(),
+    operation(
+        Role::Owner,
+        "get",
+        "/api/v1/tenants/{tenant}/invitations",
+        "listInvitations",
+        "Lists the open invitations",
+    )
+    .lists(schema::<Page<Invitation>>),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/invitations",
+        "invite",
+        "Invites the owner of an e-mail address. An open invitation of the address is replaced",
+    )
+    .takes(schema::<NewInvitation>)
+    .gives("201", schema::<IssuedInvitation>),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/invitations/{invitation}",
+        "revokeInvitation",
+        "Revokes an invitation",
+    )
+    .gives_nothing()
+    .also_when_cancelled(),
     operation(
         Role::Admin,
         "get",
@@ -546,7 +654,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/export",
         "exportTenant",
-        "Streams all data of the tenant as JSON lines: the employee, conversations, the ledger, documents and facts, without secrets",
+        "Streams all data of the tenant as JSON lines: the employee, the members, conversations, the ledger, documents and facts, without secrets",
     )
     .streams_lines(any),
     operation(
@@ -557,6 +665,39 @@ pub const OPERATIONS: &[Operation] = &[
         "Streams what a person wrote, what the employee wrote with it in view, and what is remembered about the person, as JSON lines",
     )
     .streams_lines(schema::<PersonalData>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/account",
+        "getAccount",
+        "Returns who is signed in, with the tenants. An API token has no account (404)",
+    )
+    .gives("200", schema::<Account>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/account/sessions",
+        "listSessions",
+        "Lists where the caller is signed in, the last used session first",
+    )
+    .gives("200", schema::<Vec<Session>>),
+    operation(
+        Role::Viewer,
+        "delete",
+        "/api/v1/account/sessions/{session}",
+        "endSession",
+        "Ends a session of the caller",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Operator,
+        "post",
+        "/api/v1/sign-in-links",
+        "addSignInLink",
+        "Creates a link that signs the operator in once, or with which a person sets a new password",
+    )
+    .takes(schema::<NewSignInLink>)
+    .gives("201", schema::<SignInLink>),
     operation(
         Role::Operator,
         "get",

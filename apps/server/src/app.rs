@@ -15,22 +15,27 @@ use konstruct_core::{
     turn::Driver,
 };
 use konstruct_memory::Documents;
+use tokio::sync::Notify;
 
 use crate::{
     config::Config,
     connect::ConfiguredConnection,
     crawls::Crawls,
     demo,
-    directory::{Endpoints, Lease, ServerDirectory},
+    directory::{Endpoints, Lease, Principal, ServerDirectory},
     embedder::{self, ChosenEmbedder},
     erasures::ErasureLog,
-    http::Streams,
+    http::{Counts, Streams},
     limit::RedisLimiter,
+    links::Links,
+    mail::Mailer,
     model::Models,
-    secrets,
+    password::Passwords,
+    restored, secrets,
     simulator::{Sessions, Simulator},
     store::{StoreHealth, Stores},
     tasks::Health,
+    tenant_jobs::TenantJobs,
 };
 
 /// The lease of a conversation, which a turn renews while it runs. After a crash on PostgreSQL, another process continues once it
@@ -59,8 +64,18 @@ pub struct App {
     pub driver: Driver,
     /// Limits rates, also those of the admin API.
     pub(crate) limiter: Arc<dyn RateLimiter>,
+    /// Makes links to this server.
+    pub(crate) links: Links,
+    /// Sends mail, if a mail server is configured.
+    pub(crate) mail: Option<Mailer>,
+    /// Notified when a mail was added.
+    pub(crate) mails_changed: Notify,
+    /// Hashes passwords.
+    pub(crate) passwords: Passwords,
     /// Crawls websites.
     pub(crate) crawls: Arc<Crawls>,
+    /// Performs the jobs of tenants.
+    pub(crate) tenant_jobs: TenantJobs,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
     pub(crate) learning: Mutex<Option<LearnLoop>>,
     /// The configured connections, until they are confirmed.
@@ -73,6 +88,8 @@ pub struct App {
     pub simulator: Option<Simulator>,
     /// The open event streams of the admin API.
     pub(crate) streams: Streams,
+    /// What the listeners have counted.
+    pub(crate) counts: Arc<Counts>,
     /// The state of the background tasks.
     pub(crate) health: Health,
     /// When the process started.
@@ -102,6 +119,8 @@ impl App {
             shared: _,
         } = stores.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mail = Mailer::open(&config)?;
+        let links = Links::new(&config, listening);
         let endpoints = Endpoints {
             slack: config.slack.api_url.clone(),
             graph: config.whatsapp.graph_api_url.clone(),
@@ -124,13 +143,23 @@ impl App {
         }
         let (operator_token, token_is_new) =
             secrets::ensure(&*rows, "operator_token", &config.operator_token).await?;
+        restored::settle(&directory, &config.data_dir).await?;
+        if config.role.serves() {
+            directory.note_operator_token(&operator_token).await?;
+        }
         let (signing_secret, _) =
             secrets::ensure(&*rows, "slack_signing", &config.slack.signing_secret).await?;
         let (app_secret, _) =
             secrets::ensure(&*rows, "whatsapp_app", &config.whatsapp.app_secret).await?;
         let (verify_token, _) =
             secrets::ensure(&*rows, "whatsapp_verify", &config.whatsapp.verify_token).await?;
-        let configured = ConfiguredConnection::read(&config)?;
+        let mut configured = ConfiguredConnection::read(&config)?;
+        if !configured.is_empty() && directory.is_cancelled(demo::BUSINESS).await? {
+            tracing::error!(
+                "the configured connections are not used, because their tenant is cancelled; withdraw the cancellation and restart"
+            );
+            configured.clear();
+        }
         if !configured.is_empty() {
             demo::create(&directory, &*memory, demo::BUSINESS, "Acme Bikes").await?;
         }
@@ -140,9 +169,7 @@ impl App {
         let simulator = if config.without_demo().is_none() {
             demo::create(&directory, &*memory, demo::TENANT, "Acme Bikes (demo)").await?;
             let (key, _) = secrets::ensure(&*rows, "demo_session", &Secret::new("")).await?;
-            let secure = config
-                .public_uri()
-                .is_some_and(|url| url.scheme_str() == Some("https"));
+            let secure = links.are_secure();
             let secrets = (signing_secret.clone(), app_secret.clone());
             let sessions = Sessions::new(key, secure);
             Some(Simulator::open(&directory, listening, secrets, sessions).await?)
@@ -181,7 +208,12 @@ impl App {
         let crawls = Crawls::new(&config.websites, Lease::new(&stores, "crawls"));
         Ok(Arc::new(Self {
             config,
+            links,
+            mail,
+            mails_changed: Notify::new(),
+            passwords: Passwords::default(),
             crawls,
+            tenant_jobs: TenantJobs::new(Lease::new(&stores, "tenant_jobs")),
             store,
             erasures,
             journal,
@@ -196,6 +228,7 @@ impl App {
             token_is_new,
             simulator,
             streams: Streams::default(),
+            counts: Arc::default(),
             health: Health::default(),
             started,
         }))
@@ -203,6 +236,16 @@ impl App {
 }
 
 impl App {
+    /// Returns a link that signs the operator in once, within 15 minutes.
+    ///
+    /// # Errors
+    /// Those of the store, and of the system's random number generator.
+    pub async fn operator_link(&self) -> Result<Secret> {
+        let principal = Principal::Operator;
+        let (code, _) = self.directory.issue_code(principal).await?;
+        Ok(Secret::new(self.links.one_time(principal, &code)))
+    }
+
     /// Takes the learner's background work; returns it once.
     pub(crate) fn take_learning(&self) -> Option<LearnLoop> {
         self.learning

@@ -8,6 +8,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
     config::{Config, named},
+    restored,
     store::{STORE_FILE, migrate, open_store, private},
 };
 
@@ -46,22 +47,25 @@ pub async fn backup(config: &Config, file: &Path) -> Result<()> {
 /// [`ErrorKind::Conflict`] if there is a store already, [`ErrorKind::InvalidInput`] that names what is missing,
 /// [`ErrorKind::Unauthorized`] if the master key is another one, and those of the store or of `pg_restore`. Nothing is restored then.
 pub async fn restore(config: &Config, file: &Path) -> Result<()> {
+    let dir = &config.data_dir;
     if !config.database.url.is_empty() {
         migrate(config).await?;
+        restored::mark(dir)?;
         let arguments = ["--data-only", "--exit-on-error", "--single-transaction"];
-        return run("pg_restore", config, &arguments, file).await;
+        let done = run("pg_restore", config, &arguments, file).await;
+        return done.inspect_err(|_| restored::unmark(dir));
     }
-    let dir = &config.data_dir;
     fs::create_dir_all(dir).map_err(|error| unusable(dir, &error))?;
     let store = dir.join(STORE_FILE);
     let mut from = fs::File::open(file).map_err(|error| unusable(file, &error))?;
     let mut to = create(&store)?;
-    let copied = io::copy(&mut from, &mut to).and_then(|_| to.sync_all());
-    let opened = copied
-        .map_err(|error| unusable(&store, &error))
-        .and_then(|()| open_store(dir, &config.master_key, None).map(drop));
+    let opened = restored::mark(dir).and_then(|()| {
+        let copied = io::copy(&mut from, &mut to).and_then(|_| to.sync_all());
+        copied.map_err(|error| unusable(&store, &error))?;
+        open_store(dir, &config.master_key, None).map(drop)
+    });
     // A file that cannot be opened is not left in its place.
-    or_remove(&store, opened)
+    or_remove(&store, opened).inspect_err(|_| restored::unmark(dir))
 }
 
 /// Returns a client of the server that has the store for itself.

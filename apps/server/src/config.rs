@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,8 @@ use konstruct_core::{
 };
 use serde::Deserialize;
 use toml::{Table, Value};
+
+use crate::networks::Networks;
 
 /// The documented defaults, which contain every key.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -27,8 +29,10 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("DATABASE_WORKER_URL", &["database", "worker_url"]),
     ("DATABASE_OWNER_URL", &["database", "owner_url"]),
     ("REDIS_URL", &["redis", "url"]),
+    ("SMTP_URL", &["mail", "url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
+    ("KONSTRUCT_TRUSTED_PROXIES", &["trusted_proxies"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
     ("KONSTRUCT_MODEL", &["model"]),
     ("KONSTRUCT_FAST_MODEL", &["fast_model"]),
@@ -55,6 +59,9 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("OLLAMA_HOST", &["ollama", "host"]),
 ];
 
+/// The least budget for request bodies.
+const LEAST_BODY_BYTES: usize = 8 * 1024 * 1024;
+
 /// Returns a key's name for errors: its variable, and its path in the file.
 pub(crate) fn named(key: &str) -> String {
     let path: Vec<&str> = key.split('.').collect();
@@ -67,12 +74,10 @@ pub(crate) fn named(key: &str) -> String {
 
 /// Names that are part of the deployment contract but have no effect in this version; the start reports them.
 const WITHOUT_EFFECT: &[&str] = &[
-    "KONSTRUCT_TRUSTED_PROXIES",
     "KONSTRUCT_LOG_FORMAT",
     "KONSTRUCT_PLANS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OIDC_ISSUER",
-    "SMTP_URL",
     "WHATSAPP_APP_ID",
     "WHATSAPP_SIGNUP_CONFIG_ID",
 ];
@@ -111,6 +116,10 @@ pub struct Config {
     pub database: Database,
     /// Redis, which shares rate limits between processes.
     pub redis: Redis,
+    /// Mail to people who sign in.
+    pub mail: Mail,
+    /// The limits of the listeners.
+    pub http: Http,
     /// The rate limits of every tenant and of the admin API.
     pub limits: Limits,
     /// The key ring that encrypts the store. Empty: the key ring in the data directory.
@@ -119,6 +128,8 @@ pub struct Config {
     pub public_url: String,
     /// Additional host names of this server.
     pub hosts: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
     /// Bearer token of the operator.
     pub operator_token: Secret,
     /// `provider/model`, several separated by commas: the first is used, the others are its fallbacks.
@@ -129,6 +140,8 @@ pub struct Config {
     pub prices: PathBuf,
     /// Non-public hosts that tenants' own models may use.
     pub allowed_hosts: Vec<String>,
+    /// What becomes of tenants.
+    pub tenants: Tenants,
     /// The crawling of websites.
     pub websites: Websites,
     /// The embedder for semantic search.
@@ -204,6 +217,36 @@ pub struct Redis {
     pub url: Secret,
 }
 
+/// Mail to people who sign in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Mail {
+    /// The URL of the mail server. Empty: links are shown instead.
+    pub url: Secret,
+    /// The sender. Empty: `konstruct` at the host of the public URL.
+    pub from: String,
+}
+
+/// The limits of the listeners.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Http {
+    /// The most connections of the public listener. 0: as many as the limit of open files allows, and at most 4,096.
+    pub connections: usize,
+    /// The descriptors that connections leave for outgoing calls, the store and the database; at most half of the limit.
+    pub reserved_descriptors: usize,
+    /// The most bytes of request bodies in memory, over all requests.
+    pub body_bytes: usize,
+    /// Seconds for the headers of a request.
+    pub header_secs: NonZeroU64,
+    /// Seconds for the body of a request.
+    pub body_secs: NonZeroU64,
+    /// Seconds that a connection stays open without a request.
+    pub keep_alive_secs: NonZeroU64,
+}
+
 /// The rate limits that the operator sets. 0: no limit.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -254,6 +297,15 @@ pub enum Demo {
     Off,
     /// Only on a loopback address, without a public URL and without real credentials.
     Auto,
+}
+
+/// What becomes of tenants.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tenants {
+    /// How many days after its cancellation a tenant is erased.
+    pub erase_after_days: std::num::NonZeroU16,
 }
 
 /// The crawling of websites.
@@ -446,6 +498,12 @@ impl Config {
             return Err(Error::invalid(
                 "KONSTRUCT_PUBLIC_URL",
                 "must be a URL such as https://konstruct.example.com",
+            ));
+        }
+        if self.http.body_bytes < LEAST_BODY_BYTES {
+            return Err(Error::invalid(
+                "http.body_bytes",
+                format!("must be at least {LEAST_BODY_BYTES}, the size of two large requests"),
             ));
         }
         self.limits.plan().validate("limits")?;

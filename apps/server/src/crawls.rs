@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     App, config,
-    directory::{Crawl, CrawlState, Job, Lease, Website, Work},
+    directory::{Crawl, CrawlState, Job, Lease, Queue, Website, Work},
 };
 
 /// The wait after an error of the store.
@@ -186,9 +186,14 @@ impl Crawls {
 
     /// Returns the next crawl that can start.
     async fn next(self: &Arc<Self>, app: &App) -> Result<Next> {
-        let (due, next_due) = app.directory.due_jobs(SystemClock.now()).await?;
+        let (due, next_due) = app
+            .directory
+            .due_jobs(Queue::Crawls, SystemClock.now())
+            .await?;
         for job in due {
-            let Work::Crawl(website) = job.work;
+            let Work::Crawl(website) = job.work else {
+                continue;
+            };
             let may_start = {
                 let state = self.state();
                 !state.closing.contains(&job.tenant)
@@ -411,9 +416,14 @@ async fn due(at: Option<Timestamp>) {
 /// Shows the crawls that the end of the process that crawled before interrupted.
 async fn mark_interrupted(app: &App) {
     let marked = async {
-        let (due, _) = app.directory.due_jobs(SystemClock.now()).await?;
+        let (due, _) = app
+            .directory
+            .due_jobs(Queue::Crawls, SystemClock.now())
+            .await?;
         for job in due {
-            let Work::Crawl(website) = job.work;
+            let Work::Crawl(website) = job.work else {
+                continue;
+            };
             let interrupted = app.directory.change_crawl(job.tenant, website, |crawl| {
                 if crawl.state == CrawlState::Running {
                     crawl.state = CrawlState::Interrupted;
@@ -439,6 +449,11 @@ async fn mark_interrupted(app: &App) {
 async fn one(app: Arc<App>, job: Job, website: WebsiteId, permit: Permit) {
     let tenant = job.tenant;
     let crawled = async {
+        if app.directory.is_cancelled(tenant).await? {
+            // The job is added again if the cancellation is withdrawn.
+            app.directory.drop_job(&job).await?;
+            return Ok(None);
+        }
         let started = app.directory.change_website(tenant, website, |website| {
             if website.start_crawl(&job, SystemClock.now()) {
                 Ok(())

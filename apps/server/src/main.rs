@@ -4,7 +4,9 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Parser, Subcommand};
 use konstruct_core::{Error, ErrorKind, Result};
-use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Role, Server, without_effect};
+use konstruct_server::{
+    BUSINESS_TENANT, Config, DEFAULTS, Role, Server, raise_descriptor_limit, without_effect,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -97,6 +99,7 @@ fn exit_code(error: &Error) -> u8 {
 async fn serve(file: Option<PathBuf>, role: Role, started: Instant) -> Result<()> {
     let mut config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
     config.role = role;
+    raise_descriptor_limit();
     let mut terminated = listen(SignalKind::terminate())?;
     let mut interrupted = listen(SignalKind::interrupt())?;
     let mut stop = std::pin::pin!(async {
@@ -185,6 +188,13 @@ async fn announce(server: &Server) -> Result<()> {
     if app.config.role.serves() {
         lines.push(format!(
             "Admin API: {url}/api/v1, described by {url}/api/openapi.json"
+        ));
+    }
+    if app.config.role.serves() && app.config.operator_token.is_empty() {
+        let link = app.operator_link().await?;
+        lines.push(format!(
+            "Sign in as the operator, once and within 15 minutes: {}",
+            link.expose()
         ));
     }
     if app.token_is_new {

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,8 +16,11 @@ use crate::{
     App,
     config::{Config, named},
     connect::{self, ConfiguredConnection},
-    crawls, http,
+    crawls,
+    http::{self, Descriptors, descriptor_limit},
+    mails,
     tasks::Tasks,
+    tenant_jobs,
 };
 
 /// How long the start waits for the vendors of the configured connections.
@@ -30,6 +34,9 @@ pub struct Server {
     unconfirmed: Vec<ConfiguredConnection>,
     listener: TcpListener,
     metrics: TcpListener,
+    descriptors: Descriptors,
+    /// The number of conversations processed at the same time.
+    concurrency: NonZeroUsize,
 }
 
 impl Server {
@@ -42,6 +49,19 @@ impl Server {
         let listener = bind("listen", config.listen).await?;
         let metrics = bind("metrics_listen", config.metrics_listen).await?;
         let address = listener.local_addr().map_err(no_address)?;
+        let limit = descriptor_limit();
+        let of = &config.http;
+        let descriptors = Descriptors::divide(limit, of.connections, of.reserved_descriptors);
+        let concurrency = config.concurrency.min(descriptors.conversations());
+        if concurrency < config.concurrency {
+            tracing::warn!(
+                limit,
+                concurrency,
+                configured = config.concurrency,
+                "the limit of open files allows fewer conversations at the same time than configured; raise it (`ulimit -n`, \
+                 LimitNOFILE= of systemd)"
+            );
+        }
         let app = App::open(config, address, started).await?;
         // Vendors that respond quickly are asked before any event is acknowledged; the others are asked in the background.
         let configured = app.take_configured();
@@ -54,6 +74,8 @@ impl Server {
             unconfirmed,
             listener,
             metrics,
+            descriptors,
+            concurrency,
         })
     }
 
@@ -90,24 +112,32 @@ impl Server {
         let app = Arc::clone(&self.app);
         let drain = Duration::from_secs(app.config.drain_secs);
         let mut tasks = Tasks::default();
+        let descriptors = self.descriptors;
         let role = app.config.role;
         let routes: fn(_, _) -> _ = if role.serves() {
             http::routes
         } else {
             http::health_routes
         };
-        for (name, listener, router) in [
-            ("http", self.listener, routes),
-            ("metrics", self.metrics, http::metrics_routes),
+        for (name, listener, router, connections) in [
+            ("http", self.listener, routes, descriptors.connections),
+            (
+                "metrics",
+                self.metrics,
+                http::metrics_routes,
+                descriptors.metrics,
+            ),
         ] {
             let address = listener.local_addr().map_err(no_address)?;
             let routes = router(Arc::clone(&app), address.ip());
-            let served = http::serve(listener, routes, http::Limits::default(), ended());
+            let limits = http::Limits::new(connections, &app.config.http);
+            let counts = Arc::clone(&app.counts);
+            let served = http::serve(listener, routes, limits, counts, ended());
             tasks.spawn(name, served);
         }
         if role.works() {
             let worker = Worker::new(app.driver.clone())
-                .with_concurrency(app.config.concurrency)
+                .with_concurrency(self.concurrency)
                 .with_share(app.config.limits.share())
                 .with_drain(drain);
             tasks.spawn("worker", worker.run(ended()));
@@ -115,7 +145,12 @@ impl Server {
                 let learning = learning.with_lanes(app.config.learning_lanes);
                 tasks.spawn("learning", learning.run(ended()));
             }
+            if let Some(mailer) = app.mail.clone() {
+                tasks.spawn("mails", mails::send_all(Arc::clone(&app), mailer, ended()));
+            }
             tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
+            let performing = tenant_jobs::perform_all(Arc::clone(&app), ended());
+            tasks.spawn("tenant jobs", performing);
         }
         let confirming = connect::confirm_all(Arc::clone(&app), self.unconfirmed);
         let until = ended();

@@ -4,6 +4,9 @@
 
 #[path = "../../../apps/server/tests/it/matrix.rs"]
 mod matrix;
+#[path = "../../../apps/server/tests/it/visitor.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod visitor;
 
 use std::{
     path::{Path, PathBuf},

@@ -182,6 +182,14 @@ impl Slack {
         })
     }
 
+    /// Revokes the token (`auth.revoke`), which ends the app's access to the workspace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`] if the token was not valid any more, and the errors of the call.
+    pub async fn revoke(&self) -> Result<()> {
+        self.api.form("auth.revoke", &[]).await.map(drop)
+    }
+
     /// Replies are posted in the thread, because Slack has no quoting.
     async fn send(
         &self,

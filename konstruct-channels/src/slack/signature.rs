@@ -26,25 +26,23 @@ impl Verifier {
 
     /// Returns whether the request comes from Slack and is recent. Runs in constant time.
     pub(super) fn verify(&self, request: &WebhookRequest, now: Timestamp) -> bool {
-        let (Some(time), Some(signature)) = (
-            request.header("x-slack-request-timestamp"),
-            request.header("x-slack-signature"),
-        ) else {
-            return false;
-        };
-        let fresh = time
-            .parse::<i64>()
-            .is_ok_and(|sent| now.as_secs().abs_diff(sent) <= SKEW.unsigned_abs());
-        let Some(given) = signature
-            .strip_prefix("v0=")
-            .and_then(|hex| hex::decode(hex).ok())
-        else {
-            return false;
-        };
-        fresh
-            && mac(&self.0, time, request.body())
-                .is_some_and(|mac| mac.verify_slice(&given).is_ok())
+        recent_signature(request, now).is_some_and(|(time, given)| {
+            mac(&self.0, time, request.body()).is_some_and(|mac| mac.verify_slice(&given).is_ok())
+        })
     }
+}
+
+/// Reads the time and the signature from the headers; `None` if either is missing or malformed, or the time is not recent.
+pub(super) fn recent_signature(
+    request: &WebhookRequest,
+    now: Timestamp,
+) -> Option<(&str, [u8; 32])> {
+    let time = request.header("x-slack-request-timestamp")?;
+    let sent: i64 = time.parse().ok()?;
+    let signature = request.header("x-slack-signature")?.strip_prefix("v0=")?;
+    let mut given = [0; 32];
+    hex::decode_to_slice(signature, &mut given).ok()?;
+    (now.as_secs().abs_diff(sent) <= SKEW.unsigned_abs()).then_some((time, given))
 }
 
 fn mac(secret: &Secret, time: &str, body: &[u8]) -> Option<Hmac<Sha256>> {

@@ -5,7 +5,7 @@ use konstruct_core::{Result, Secret, Timestamp};
 use super::{
     inbound::{Payload, Source, decode},
     interaction,
-    signature::Verifier,
+    signature::{Verifier, recent_signature},
 };
 use crate::{Decoded, HttpReply, Received, Webhook, WebhookRequest};
 
@@ -54,12 +54,23 @@ impl Webhook for SlackWebhook {
             Payload::Unreadable => Received::Events(Decoded::undecodable(), HttpReply::empty(200)),
         }
     }
+
+    fn refuse_head(&self, head: &WebhookRequest, now: Timestamp) -> Option<HttpReply> {
+        let length = head
+            .header("content-length")
+            .and_then(|text| text.parse().ok());
+        let may_be_ssl_check = length.is_some_and(|length: usize| length <= LONGEST_SSL_CHECK);
+        let refused = !may_be_ssl_check && recent_signature(head, now).is_none();
+        refused.then(|| HttpReply::empty(401))
+    }
 }
+
+/// The longest certificate check, in bytes.
+const LONGEST_SSL_CHECK: usize = 256;
 
 /// Recognises Slack's certificate check: a short form with `ssl_check=1` and the deprecated token.
 fn is_ssl_check(body: &[u8]) -> bool {
-    const LONGEST: usize = 256;
-    body.len() <= LONGEST
+    body.len() <= LONGEST_SSL_CHECK
         && form_urlencoded::parse(body).any(|(key, value)| key == "ssl_check" && value == "1")
         && form_urlencoded::parse(body).all(|(key, _)| matches!(&*key, "ssl_check" | "token"))
 }

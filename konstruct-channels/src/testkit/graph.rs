@@ -16,7 +16,7 @@ use axum::{
     extract::{ConnectInfo, Path, State},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use konstruct_core::{Clock as _, SystemClock};
@@ -30,6 +30,9 @@ use super::{
     slack::{Planned, authorized, lock},
 };
 use crate::lenient_json::LenientJson as _;
+
+/// The id of the business account.
+const ACCOUNT: &str = "102290129340398";
 
 /// A message that the fake Graph API accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +58,11 @@ pub struct GraphPost {
     pub key: Option<String>,
 }
 
-/// A fake Graph API for any version and any number.
+/// A fake Graph API for any version and any number. All numbers belong to one business account, to which the app is subscribed.
 ///
 /// Over HTTP, `GET /_fake/posts` lists the accepted messages, and `POST /_fake/plan` with `{"method": "messages", "fault":
-/// "drop_after"}` plans a fault, so that another process can use it too. The methods are `messages` and `read`.
+/// "drop_after"}` plans a fault, so that another process can use it too. The methods are `messages`, `read` and
+/// `subscribed_apps`.
 #[derive(Clone, Debug, Default)]
 pub struct FakeGraph(Arc<Inner>);
 
@@ -70,6 +74,10 @@ struct Inner {
     reads: Mutex<Vec<String>>,
     refusal: Mutex<Option<u32>>,
     media: Mutex<HashMap<String, (String, Bytes)>>,
+    /// The numbers of the business account.
+    numbers: Mutex<Vec<String>>,
+    /// The business accounts from which the app was unsubscribed, in the order of the calls.
+    unsubscribed: Mutex<Vec<String>>,
     last: AtomicU64,
 }
 
@@ -95,6 +103,8 @@ impl FakeGraph {
         let router = Router::new()
             .route("/{version}/{number}/messages", post(messages))
             .route("/{version}/{node}", get(node))
+            .route("/{version}/{account}/phone_numbers", get(phone_numbers))
+            .route("/{version}/{account}/subscribed_apps", delete(unsubscribe))
             .route("/_fake/posts", get(posts))
             .route("/_fake/plan", post(plan))
             .route("/_fake/media/{id}", get(media))
@@ -119,7 +129,8 @@ impl FakeGraph {
         format!("http://{addr}")
     }
 
-    /// Plans a fault for the next call of `messages` or `read` without a planned fault; `*` is either.
+    /// Plans a fault for the next call of `messages`, `read` or `subscribed_apps` without a planned fault; `*` is any
+    /// of them.
     pub fn plan(&self, method: &str, fault: Fault) {
         self.0.plan.add(method, fault);
     }
@@ -137,6 +148,16 @@ impl FakeGraph {
     /// Returns the ids of the messages that were marked as read.
     pub fn reads(&self) -> Vec<String> {
         lock(&self.0.reads).clone()
+    }
+
+    /// Sets the numbers that its business account lists.
+    pub fn set_numbers(&self, numbers: &[&str]) {
+        *lock(&self.0.numbers) = numbers.iter().map(|number| (*number).to_owned()).collect();
+    }
+
+    /// Returns the business accounts from which the app was unsubscribed, in the order of the calls.
+    pub fn unsubscribed(&self) -> Vec<String> {
+        lock(&self.0.unsubscribed).clone()
     }
 
     /// Stores a file.
@@ -282,7 +303,7 @@ fn envelope(number: &str, mut value: Value) -> Vec<u8> {
     value["metadata"] = json!({"display_phone_number": "15550783881", "phone_number_id": number});
     let body = json!({
         "object": "whatsapp_business_account",
-        "entry": [{"id": "102290129340398", "changes": [{"field": "messages", "value": value}]}],
+        "entry": [{"id": ACCOUNT, "changes": [{"field": "messages", "value": value}]}],
     });
     body.to_string().into_bytes()
 }
@@ -335,10 +356,54 @@ async fn node(
             "url": format!("{}/_fake/media/{id}", fake.url()),
         }),
         None => {
-            json!({"id": id, "display_phone_number": "+1 555-078-3881", "verified_name": "Fake"})
+            let entities = json!([
+                {"entity_type": "PHONE_NUMBER", "id": id, "can_send_message": "AVAILABLE"},
+                {"entity_type": "WABA", "id": ACCOUNT, "can_send_message": "AVAILABLE"},
+            ]);
+            json!({"id": id, "display_phone_number": "+1 555-078-3881", "verified_name": "Fake",
+                "health_status": {"can_send_message": "AVAILABLE", "entities": entities}})
         }
     };
     Json(answer).into_response()
+}
+
+async fn phone_numbers(State(fake): State<FakeGraph>, headers: HeaderMap) -> Response {
+    if let Some(code) = *lock(&fake.0.refusal) {
+        return refused(StatusCode::BAD_REQUEST, code).into_response();
+    }
+    if !authorized(&headers) {
+        return refused(StatusCode::UNAUTHORIZED, 190).into_response();
+    }
+    let numbers = lock(&fake.0.numbers);
+    let numbers: Vec<Value> = numbers.iter().map(|id| json!({ "id": id })).collect();
+    Json(json!({ "data": numbers })).into_response()
+}
+
+async fn unsubscribe(
+    State(fake): State<FakeGraph>,
+    ConnectInfo(breaker): ConnectInfo<ConnectionBreaker>,
+    Path((_, account)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let (_, Json(limited)) = refused(StatusCode::TOO_MANY_REQUESTS, 130_429);
+    let refusal = *lock(&fake.0.refusal);
+    let accept = || {
+        let mut unsubscribed = lock(&fake.0.unsubscribed);
+        match refusal {
+            Some(code) => refused(StatusCode::BAD_REQUEST, code),
+            None if !authorized(&headers) => refused(StatusCode::UNAUTHORIZED, 190),
+            None if account != ACCOUNT || unsubscribed.contains(&account) => {
+                refused(StatusCode::NOT_FOUND, 803)
+            }
+            None => {
+                unsubscribed.push(account);
+                (StatusCode::OK, Json(json!({"success": true})))
+            }
+        }
+    };
+    let plan = &fake.0.plan;
+    plan.perform("subscribed_apps", &breaker, limited, accept)
+        .await
 }
 
 async fn media(

@@ -65,6 +65,8 @@ struct Inner {
     posts: Mutex<Vec<SlackPost>>,
     statuses: AtomicU64,
     refusal: Mutex<Option<String>>,
+    /// The revoked tokens, in the order of the calls.
+    revoked: Mutex<Vec<String>>,
     files: Mutex<HashMap<String, (String, Bytes)>>,
     /// The channels that the bot is not in.
     closed: Mutex<HashSet<String>>,
@@ -144,6 +146,11 @@ impl FakeSlack {
     /// Returns the accepted messages.
     pub fn posts(&self) -> Vec<SlackPost> {
         lock(&self.0.posts).clone()
+    }
+
+    /// Returns the tokens that were revoked, in the order of the calls.
+    pub fn revoked(&self) -> Vec<String> {
+        lock(&self.0.revoked).clone()
     }
 
     /// Returns the number of status updates.
@@ -449,10 +456,19 @@ async fn call(
     let limited = json!({"ok": false, "error": "ratelimited"});
     let accept = || -> Reply {
         let refusal = lock(&fake.0.refusal).clone();
+        let token = bearer(&headers).unwrap_or_default();
+        let mut revoked = lock(&fake.0.revoked);
         let answer = match refusal {
             Some(error) => json!({"ok": false, "error": error}),
-            None if authorized(&headers) => fake.method(&method, &arguments),
-            None => json!({"ok": false, "error": "not_authed"}),
+            None if revoked.iter().any(|known| known == token) => {
+                json!({"ok": false, "error": "token_revoked"})
+            }
+            None if !authorized(&headers) => json!({"ok": false, "error": "not_authed"}),
+            None if method == "auth.revoke" => {
+                revoked.push(token.to_owned());
+                json!({"ok": true, "revoked": true})
+            }
+            None => fake.method(&method, &arguments),
         };
         (StatusCode::OK, Json(answer))
     };
@@ -523,9 +539,12 @@ pub(super) struct Planned {
 
 /// Returns whether the request has a token.
 pub(super) fn authorized(headers: &HeaderMap) -> bool {
-    headers
-        .get("authorization")
-        .is_some_and(|value| value.as_bytes().starts_with(b"Bearer "))
+    bearer(headers).is_some()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("authorization")?.to_str().ok()?;
+    value.strip_prefix("Bearer ")
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use konstruct_core::{
     ErrorKind, Result, Secret,
-    http::{Client, Exchange, Request, Url, join},
+    http::{Client, Exchange, Method, Request, Url, join},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +34,12 @@ impl Graph {
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value> {
         let request = self.client.get(join(&self.base, path))?;
         self.call(request.query(query)).await
+    }
+
+    /// Deletes an edge.
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<Value> {
+        let url = join(&self.base, path);
+        self.call(self.client.request(Method::DELETE, url)?).await
     }
 
     async fn call(&self, request: Request) -> Result<Value> {
@@ -83,7 +89,7 @@ fn kind(code: i64, exchange: &Exchange) -> ErrorKind {
         // These apply to one recipient: the 24-hour window, an opt-out, a country.
         130_472 | 130_497 | 131_030 | 131_047 | 131_049 | 131_050 => ErrorKind::Forbidden,
         131_042 => ErrorKind::QuotaExhausted,
-        33 | 131_026 | 132_001 => ErrorKind::NotFound,
+        33 | 803 | 131_026 | 132_001 => ErrorKind::NotFound,
         131_051 | 131_062 => ErrorKind::Unsupported,
         _ => ErrorKind::InvalidInput,
     }

@@ -181,6 +181,43 @@ impl WhatsApp {
         })
     }
 
+    /// Returns the id of the WhatsApp Business Account (WABA) that the number belongs to, as its health status names it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] if Meta does not name it, and the errors of the call.
+    pub async fn business_account(&self) -> Result<String> {
+        let fields = [("fields", "health_status")];
+        let answer = self.graph.get(&[&self.number], &fields).await?;
+        let entities = answer.items("health_status.entities").iter();
+        let account = entities
+            .filter(|entity| entity.text("entity_type").as_deref() == Some("WABA"))
+            .find_map(|entity| entity.text("id"));
+        account.ok_or_else(|| {
+            let message = "Meta did not name the number's business account";
+            Error::new(ErrorKind::Protocol, message)
+        })
+    }
+
+    /// Returns the ids of the numbers of a business account, at most 100.
+    ///
+    /// # Errors
+    /// The errors of the call.
+    pub async fn numbers_of(&self, account: &str) -> Result<Vec<String>> {
+        let query = [("fields", "id"), ("limit", "100")];
+        let answer = self.graph.get(&[account, "phone_numbers"], &query).await?;
+        let numbers = answer.items("data").iter();
+        Ok(numbers.filter_map(|number| number.text("id")).collect())
+    }
+
+    /// Unsubscribes the token's app from the webhooks of a business account, for all its numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the app was not subscribed, and the errors of the call.
+    pub async fn unsubscribe(&self, account: &str) -> Result<()> {
+        let path = [account, "subscribed_apps"];
+        self.graph.delete(&path).await.map(drop)
+    }
+
     async fn send(&self, to: &ConversationRef, key: &str, outgoing: &Outgoing) -> Result<Receipt> {
         let outgoing = shown(outgoing);
         let too_large = || {

@@ -23,10 +23,7 @@ impl Verifier {
 
     /// Returns whether the request comes from Meta. Runs in constant time.
     pub(super) fn verify(&self, request: &WebhookRequest) -> bool {
-        request
-            .header("x-hub-signature-256")
-            .and_then(|signature| signature.strip_prefix("sha256="))
-            .and_then(|hex| hex::decode(hex).ok())
+        signature(request)
             .zip(mac(&self.0, request.body()))
             .is_some_and(|(given, mac)| mac.verify_slice(&given).is_ok())
     }
@@ -39,6 +36,14 @@ impl Verifier {
                 given.verify(&expected.finalize().into_bytes()).is_ok()
             })
     }
+}
+
+/// Reads the signature from the headers; `None` if it is missing or malformed.
+pub(super) fn signature(request: &WebhookRequest) -> Option<[u8; 32]> {
+    let signature = request.header("x-hub-signature-256")?;
+    let mut given = [0; 32];
+    hex::decode_to_slice(signature.strip_prefix("sha256=")?, &mut given).ok()?;
+    Some(given)
 }
 
 fn mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {

@@ -2,7 +2,10 @@
 
 use konstruct_core::{Error, Result, Secret, Timestamp};
 
-use super::{inbound::decode, signature::Verifier};
+use super::{
+    inbound::decode,
+    signature::{Verifier, signature},
+};
 use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
 /// Verifies and decodes Meta's requests to an app.
@@ -48,5 +51,10 @@ impl Webhook for WhatsAppWebhook {
             return Received::Rejected(HttpReply::empty(401));
         }
         Received::Events(decode(request.body(), now), HttpReply::empty(200))
+    }
+
+    fn refuse_head(&self, head: &WebhookRequest, _: Timestamp) -> Option<HttpReply> {
+        let refused = !head.is_get() && signature(head).is_none();
+        refused.then(|| HttpReply::empty(401))
     }
 }

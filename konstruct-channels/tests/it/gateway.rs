@@ -20,6 +20,7 @@ use konstruct_core::{
     store::History as _,
     testkit::{ReferenceStore, VirtualClock},
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SLACK: ChannelKind = ChannelKind::SLACK;
 const WHATSAPP: ChannelKind = ChannelKind::WHATSAPP;
@@ -295,6 +296,83 @@ async fn the_routes_accept_the_gateways_largest_body() {
         assert_eq!(deliver(&url, &request).await.unwrap(), expected, "{size}");
     }
     assert_eq!(counts.counts().accepted, 2);
+}
+
+/// Sends the headers of a request, and no body. Returns the status of the answer; `None` if the body is waited for.
+async fn answer_to_head(addr: std::net::SocketAddr, path: &str, headers: &str) -> Option<u16> {
+    let mut stream = tokio::net::TcpStream::connect(addr)
+        .await
+        .expect("a connection");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("a fixture");
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    let read = tokio::time::timeout(std::time::Duration::from_millis(300), read).await;
+    read.ok()?.expect("a fixture");
+    let status = std::str::from_utf8(&answer)
+        .expect("a fixture")
+        .rsplit(' ')
+        .next();
+    Some(status.expect("a fixture").parse().expect("a fixture"))
+}
+
+#[tokio::test]
+async fn a_request_without_a_signature_is_refused_before_its_body_is_read() {
+    let world = World::new();
+    let now = world.clock.now().as_secs();
+    let gateway = Arc::new(world.gateway);
+    let counts = Arc::clone(&gateway);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a fixture");
+    let addr = listener.local_addr().expect("a fixture");
+    let router: axum::Router = konstruct_channels::routes(gateway);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let slack = |signature: &str, time: &str| {
+        format!("x-slack-signature: {signature}\r\nx-slack-request-timestamp: {time}\r\n")
+    };
+    let meta = |signature: &str| format!("x-hub-signature-256: {signature}\r\n");
+    let (v0, sha256) = (
+        format!("v0={}", "a".repeat(64)),
+        format!("sha256={}", "a".repeat(64)),
+    );
+    let events = "/webhooks/slack/events";
+    let hook = "/webhooks/whatsapp";
+    let mut rejected = 0;
+    for (path, headers, expected) in [
+        (events, String::new(), Some(401)),
+        (events, format!("x-slack-signature: {v0}\r\n"), Some(401)),
+        (events, slack(&v0, ""), Some(401)),
+        (events, slack(&v0, "today"), Some(401)),
+        (events, slack(&v0, &(now - 600).to_string()), Some(401)),
+        (events, slack(&v0, &(now + 600).to_string()), Some(401)),
+        (events, slack(&v0[..40], &now.to_string()), Some(401)),
+        (events, slack(&"a".repeat(67), &now.to_string()), Some(401)),
+        ("/webhooks/slack/interactions", String::new(), Some(401)),
+        ("/webhooks/slack/commands", String::new(), Some(401)),
+        (hook, String::new(), Some(401)),
+        (hook, meta(""), Some(401)),
+        (hook, meta(&sha256[7..]), Some(401)),
+        (hook, meta(&sha256[..70]), Some(401)),
+        ("/webhooks/fax", String::new(), Some(404)),
+        // What may be signed is read.
+        (events, slack(&v0, &now.to_string()), None),
+        (hook, meta(&sha256), None),
+    ] {
+        let headers = format!("{headers}content-length: 3000000\r\n");
+        let status = answer_to_head(addr, path, &headers).await;
+        assert_eq!(status, expected, "{path} {headers}");
+        rejected += u64::from(expected == Some(401));
+        assert_eq!(counts.counts().rejected_signature, rejected);
+    }
+    for length in ["transfer-encoding: chunked\r\n", "content-length: 257\r\n"] {
+        assert_eq!(answer_to_head(addr, events, length).await, Some(401));
+    }
+    // Slack does not sign its certificate check, which is short.
+    let short = "content-length: 256\r\n";
+    assert_eq!(answer_to_head(addr, events, short).await, None);
+    let large = format!("{}content-length: 3145729\r\n", meta(&sha256));
+    assert_eq!(answer_to_head(addr, hook, &large).await, Some(413));
 }
 
 /// A webhook of another provider: it echoes what it is sent.

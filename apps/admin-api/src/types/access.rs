@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use konstruct_core::id::MemberId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub enum Role {
     Agent,
     /// Also changes the employee, connections, models and knowledge, and reads the audit log.
     Admin,
-    /// Also manages API tokens and erases data.
+    /// Also manages members and API tokens, and erases data.
     Owner,
     /// Also adds and removes tenants. Only the operator of the server has this role.
     Operator,
@@ -92,17 +93,27 @@ pub struct IssuedApiToken {
     pub details: ApiToken,
 }
 
-/// Who called the admin API.
+/// Who called the admin API, or caused what the audit log names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Who {
     /// The operator of the server.
     Operator,
+    /// The server itself, at a time that was set before.
+    Schedule,
     /// The bearer of an API token.
     ApiToken {
         /// The token's id.
         id: String,
         /// Its name.
+        name: String,
+    },
+    /// A person who is signed in.
+    Member {
+        /// The member's id.
+        #[schemars(with = "String")]
+        id: MemberId,
+        /// The member's name.
         name: String,
     },
 }

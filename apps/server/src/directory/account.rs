@@ -4,13 +4,14 @@
 //! route, exists once per account and is written with the confirmation, not before.
 
 use konstruct_core::{
-    AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Result, Secret, TenantId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, Error, ErrorKind, Result, Secret,
+    SystemClock, TenantId, Timestamp,
     directory::{ConnectionState, Route},
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
 
-use super::{ServerDirectory, decode, encode};
+use super::{Disconnection, ServerDirectory, decode, encode};
 
 const TABLE: &str = "connections";
 const ROUTES: &str = "routes";
@@ -175,6 +176,7 @@ impl ServerDirectory {
         let mut changes = rows(tenant, &connection, Expect::Absent)?;
         changes.push(route(tenant, &connection)?);
         if self.rows.write_rows(changes).await? {
+            self.unless_cancelled(tenant, id).await?;
             Ok(connection)
         } else {
             Err(taken())
@@ -223,6 +225,7 @@ impl ServerDirectory {
                 "id: a connection with this id already exists",
             ));
         }
+        self.unless_cancelled(tenant, id).await?;
         self.unconfirmed.notify_one();
         Ok(connection)
     }
@@ -257,6 +260,7 @@ impl ServerDirectory {
             }
             if self.rows.write_rows(changes).await? {
                 self.forget_channel(tenant, id);
+                self.unless_cancelled(tenant, id).await?;
                 return Ok(connection);
             }
             // Another process may have written the connection; otherwise another connection has the account.
@@ -342,6 +346,9 @@ impl ServerDirectory {
                 changes.push(route(tenant, &connection)?);
             }
             if self.rows.write_rows(changes).await? {
+                if state.is_active() {
+                    self.unless_cancelled(tenant, id).await?;
+                }
                 if connection.is_unconfirmed() {
                     self.unconfirmed.notify_one();
                 }
@@ -350,6 +357,52 @@ impl ServerDirectory {
             // Either the connection was changed meanwhile, and it is read again, or its account is taken.
             if self.connection(tenant, id).await? == known {
                 return Err(taken());
+            }
+        }
+    }
+
+    /// Disconnects what was connected while its tenant was being cancelled. The cancellation is written before the connections are
+    /// listed, and checked here after the connection is written, so that one of the two sees the other.
+    async fn unless_cancelled(&self, tenant: TenantId, id: ConnectionId) -> Result<()> {
+        if !self.is_cancelled(tenant).await? {
+            return Ok(());
+        }
+        self.cut(tenant, id, SystemClock.now()).await?;
+        let problem = "the tenant is cancelled; withdraw the cancellation first";
+        Err(Error::new(ErrorKind::Conflict, problem))
+    }
+
+    /// Ends a connection, which is then to be disconnected at the vendor. Its account is unknown from then on. Has no effect on one
+    /// that has ended.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn cut(
+        &self,
+        tenant: TenantId,
+        id: ConnectionId,
+        since: Timestamp,
+    ) -> Result<()> {
+        loop {
+            let Some((row, known)) = self.stored(tenant, id).await? else {
+                return Ok(());
+            };
+            if matches!(known.state, ConnectionState::Disconnected { .. }) {
+                return Ok(());
+            }
+            let connection = Connection {
+                state: ConnectionState::Disconnected { since },
+                confirmed: false,
+                ..known.clone()
+            };
+            let mut changes = rows(tenant, &connection, Expect::Exact(row))?;
+            if known.confirmed {
+                changes.push(RowChange::delete(None, ROUTES, known.route_key()));
+            }
+            changes.push(Disconnection::of(&known).put(tenant)?);
+            if self.rows.write_rows(changes).await? {
+                self.forget_channel(tenant, id);
+                return Ok(());
             }
         }
     }

@@ -1,18 +1,30 @@
-//! The directory: tenants, their employees with all versions, their connections, their websites, and the questions passed on to
-//! them.
+//! The directory: tenants, their employees with all versions, their connections, their websites, the questions passed on to
+//! them, and the people who sign in.
 
+mod access;
 mod account;
 mod audit;
 mod cache;
 mod channels;
 mod confirm;
+mod device;
+mod disconnection;
+mod email;
 mod employee;
+mod invitation;
 mod job;
 mod lease;
+mod login;
+mod member;
 mod model;
 mod once;
+mod one_time;
+mod opaque;
+mod outbox;
 mod question;
 mod replaces;
+mod retention;
+mod session;
 mod tenant;
 mod token;
 mod website;
@@ -38,18 +50,29 @@ pub(crate) use self::{
     account::checked,
     audit::{AuditLog, Audited},
     confirm::Confirmation,
-    job::{Job, Work},
+    device::{DeviceCode, LIFETIME as DEVICE_CODE_LIFETIME, Polled},
+    disconnection::{Disconnection, Progress, may_succeed_later},
+    email::Email,
+    invitation::{Invitation, Joining},
+    job::{Job, Queue, Work},
     lease::Lease,
+    login::{Login, checked_name},
+    member::Member,
     once::{Answer, Kept},
+    one_time::OneTime,
+    outbox::{NextMail, Taken},
     replaces::Replaces,
+    retention::Waiting,
+    session::{LIFETIME as SESSION_LIFETIME, Principal, Session, SessionKind},
     tenant::tenants,
+    token::ApiToken,
     website::{Crawl, CrawlState, Website, WebsitePage},
 };
 pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,
     question::PassedOn,
-    tenant::Tenant,
+    tenant::{Cancellation, Retention, Tenant},
 };
 use self::{cache::RowCache, model::StaffModels};
 use crate::{model::Models, store::Stores};
@@ -224,6 +247,10 @@ impl Directory for ServerDirectory {
         connection: ConnectionId,
         state: ConnectionState,
     ) -> Result<()> {
+        // An event that was accepted before its tenant was cancelled must not connect it again.
+        if state.is_active() && self.is_cancelled(tenant).await? {
+            return Ok(());
+        }
         self.change_state(tenant, connection, state, false).await
     }
 }

@@ -18,7 +18,7 @@ impl Replaces {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`].
-    pub(super) fn check(self, current: Option<u32>) -> Result<()> {
+    pub(crate) fn check(self, current: Option<u32>) -> Result<()> {
         let fits = match self {
             Self::Nothing => current.is_none(),
             Self::Version(version) => current == Some(version),

@@ -6,7 +6,7 @@ use konstruct_core::{
 use konstruct_memory::{Expect, RowChange, RowStore};
 use serde::{Deserialize, Serialize};
 
-use super::{ServerDirectory, decode, encode};
+use super::{Job, ServerDirectory, Work, decode, encode};
 
 const TABLE: &str = "tenants";
 
@@ -19,6 +19,59 @@ pub struct Tenant {
     pub name: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Its cancellation, if it is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancellation: Option<Cancellation>,
+    /// How long its conversations' words are kept, once that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// How long a tenant keeps its conversations' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// The version of the setting, from 1.
+    pub version: u32,
+    /// How many days they are kept; `None` for as long as the tenant.
+    pub days: Option<u16>,
+    /// When older words are erased next.
+    pub next_at: Timestamp,
+}
+
+/// The cancellation of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    /// When the tenant was cancelled.
+    pub at: Timestamp,
+    /// When the tenant is erased.
+    pub erase_at: Timestamp,
+    /// When its connections are next disconnected at the vendors; `None` once nothing is left to do.
+    pub disconnect_at: Option<Timestamp>,
+}
+
+impl Tenant {
+    /// Returns the jobs of a tenant, which change with it.
+    fn jobs(&self) -> Vec<Job> {
+        let job = |due, work| Job {
+            due,
+            tenant: self.id,
+            work,
+        };
+        let Some(cancellation) = self.cancellation else {
+            let retention = self.retention.filter(|it| it.days.is_some());
+            let retain = retention.map(|it| job(it.next_at, Work::Retain));
+            return retain.into_iter().collect();
+        };
+        let disconnect = cancellation.disconnect_at;
+        let disconnect = disconnect.map(|due| job(due, Work::Disconnect));
+        let erase = job(cancellation.erase_at, Work::Erase);
+        disconnect.into_iter().chain([erase]).collect()
+    }
+
+    /// Returns whether a job is one of the tenant's, and not of an earlier state of it.
+    pub(crate) fn has(&self, job: &Job) -> bool {
+        self.jobs().contains(job)
+    }
 }
 
 /// Lists tenants after an id.
@@ -49,6 +102,8 @@ impl ServerDirectory {
             id,
             name: name.into(),
             created_at: SystemClock.now(),
+            cancellation: None,
+            retention: None,
         };
         let change = RowChange::put(None, TABLE, id.to_string(), encode(&tenant)?);
         let change = change.expecting(Expect::Absent);
@@ -73,6 +128,49 @@ impl ServerDirectory {
             .ok_or_else(|| Error::not_found("tenant"))
     }
 
+    /// Changes a tenant, and with it its jobs.
+    ///
+    /// # Errors
+    /// Those of `change`, [`ErrorKind::NotFound`], and those of the store.
+    pub(crate) async fn change_tenant(
+        &self,
+        id: TenantId,
+        change: impl Fn(&mut Tenant) -> Result<()>,
+    ) -> Result<Tenant> {
+        let key = id.to_string();
+        loop {
+            let row = self.rows.get_row(None, TABLE, &key).await?;
+            let row = row.ok_or_else(|| Error::not_found("tenant"))?;
+            let before: Tenant = decode(&row)?;
+            let mut tenant = before.clone();
+            change(&mut tenant)?;
+            if tenant == before {
+                return Ok(tenant);
+            }
+            let put = RowChange::put(None, TABLE, key.clone(), encode(&tenant)?);
+            let mut changes = vec![put.expecting(Expect::Exact(row))];
+            let jobs = tenant.jobs();
+            let old = before.jobs().into_iter();
+            let outdated = old.filter(|job| !jobs.contains(job));
+            changes.extend(outdated.map(|job| job.delete()));
+            for job in &jobs {
+                changes.push(job.put()?);
+            }
+            if self.rows.write_rows(changes).await? {
+                return Ok(tenant);
+            }
+        }
+    }
+
+    /// Returns whether a tenant is cancelled. One that does not exist is not.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn is_cancelled(&self, id: TenantId) -> Result<bool> {
+        let tenant: Option<Tenant> = self.read(None, TABLE, &id.to_string()).await?;
+        Ok(tenant.is_some_and(|tenant| tenant.cancellation.is_some()))
+    }
+
     /// Lists tenants after an id, for the operator.
     ///
     /// # Errors
@@ -86,18 +184,20 @@ impl ServerDirectory {
     /// # Errors
     /// [`ErrorKind::NotFound`], and those of the store.
     pub async fn remove_tenant(&self, id: TenantId) -> Result<()> {
-        self.tenant(id).await?;
+        let tenant = self.tenant(id).await?;
         for connection in self.connections(id).await? {
             self.disconnect(id, connection.id).await?;
         }
         self.drop_crawls_of(id).await?;
+        self.forget_members(id).await?;
         self.journal
             .erase(id, Erase::Tenant, Depth::Logical)
             .await?;
         self.forget_models(id);
-        self.rows
-            .delete_row(None, TABLE, &id.to_string())
-            .await
-            .map(drop)
+        // The jobs go with the tenant: after a crash before this, the one that erases it does so again.
+        let jobs = tenant.jobs();
+        let mut changes = vec![RowChange::delete(None, TABLE, id.to_string())];
+        changes.extend(jobs.iter().map(Job::delete));
+        self.rows.write_rows(changes).await.map(drop)
     }
 }

@@ -1,20 +1,18 @@
 //! API tokens: what lets a program act for a tenant. A row holds the hash of a token only.
 //!
-//! A token is `kst_` and two parts in base64url: the tenant and the token's id, 24 bytes, then 32 random bytes. Thus the tenant is
-//! known before any row is read, and the row lies with the tenant's others.
+//! A token is [opaque](super::opaque) and names its tenant, so the row lies with the tenant's others.
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use konstruct_admin_api::{self as api, Role};
-use konstruct_core::{Clock as _, Error, Result, SystemClock, TenantId, Timestamp};
+use konstruct_core::{Clock as _, Error, Result, Secret, SystemClock, TenantId, Timestamp};
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
-use super::{ServerDirectory, encode};
-use crate::secrets::random;
+use super::{
+    ServerDirectory, encode,
+    opaque::{self, Minted, TokenHash},
+};
 
 const TABLE: &str = "api_tokens";
 /// The most tokens of a tenant.
@@ -24,9 +22,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const USED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 const PREFIX: &str = "kst_";
-/// The lengths of the two parts, encoded.
-const NAMED: usize = 32;
-const SECRET: usize = 43;
 
 /// An API token, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +29,7 @@ pub(crate) struct ApiToken {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// The SHA-256 of the whole token, in hexadecimal.
-    hash: String,
+    hash: TokenHash,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
@@ -64,7 +58,7 @@ impl ServerDirectory {
         &self,
         tenant: TenantId,
         new: &api::NewApiToken,
-    ) -> Result<(String, ApiToken)> {
+    ) -> Result<(Secret, ApiToken)> {
         let name = new.name.trim();
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
             let problem = "must be 1 to 100 characters, none of them a control character";
@@ -82,15 +76,13 @@ impl ServerDirectory {
             let problem = format!("a tenant has at most {MOST} tokens; revoke one first");
             return Err(Error::invalid("name", problem));
         }
-        let (id, secret) = (random::<8>()?, random::<32>()?);
-        let named = URL_SAFE_NO_PAD.encode([tenant.as_bytes(), &id[..]].concat());
-        let token = format!("{PREFIX}{named}{}", URL_SAFE_NO_PAD.encode(secret));
+        let Minted { token, id, hash } = opaque::mint(PREFIX, tenant.as_bytes())?;
         let now = SystemClock.now();
         let stored = ApiToken {
-            id: hex::encode(id),
+            id,
             name: name.into(),
             role: new.role,
-            hash: hash(&token),
+            hash,
             created_at: now,
             expires_at: days.map(|days| now + DAY * u32::from(days)),
             last_used_at: None,
@@ -114,8 +106,7 @@ impl ServerDirectory {
     /// # Errors
     /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
     pub(crate) async fn revoke_token(&self, tenant: TenantId, id: &str) -> Result<()> {
-        // The store refuses keys that are too long.
-        if id.len() == 16 && self.rows.delete_row(Some(tenant), TABLE, id).await? {
+        if opaque::is_id(id) && self.rows.delete_row(Some(tenant), TABLE, id).await? {
             return Ok(());
         }
         Err(Error::not_found("token"))
@@ -126,15 +117,19 @@ impl ServerDirectory {
     /// # Errors
     /// Those of the store.
     pub(crate) async fn bearer(&self, token: &str) -> Result<Option<(TenantId, ApiToken)>> {
-        let Some((tenant, id)) = named(token) else {
+        let Some((owner, id)) = opaque::named(PREFIX, token) else {
             return Ok(None);
         };
+        // The operator has no API tokens.
+        if owner == [0; 16] {
+            return Ok(None);
+        }
+        let tenant = TenantId::from_bytes(owner);
         let Some(stored) = self.read::<ApiToken>(Some(tenant), TABLE, &id).await? else {
             return Ok(None);
         };
         let now = SystemClock.now();
-        let same: bool = hash(token).as_bytes().ct_eq(stored.hash.as_bytes()).into();
-        if !same || stored.expires_at.is_some_and(|at| at <= now) {
+        if !stored.hash.matches(token) || stored.expires_at.is_some_and(|at| at <= now) {
             return Ok(None);
         }
         let recent = |at: Timestamp| now.since(at) < USED_WITHIN;
@@ -149,49 +144,5 @@ impl ServerDirectory {
             self.rows.write_rows(vec![change]).await?;
         }
         Ok(Some((tenant, stored)))
-    }
-}
-
-/// Returns the tenant and the id that a token names.
-fn named(token: &str) -> Option<(TenantId, String)> {
-    let rest = token.strip_prefix(PREFIX)?;
-    if rest.len() != NAMED + SECRET || !rest.is_ascii() {
-        return None;
-    }
-    let bytes: [u8; 24] = URL_SAFE_NO_PAD
-        .decode(&rest[..NAMED])
-        .ok()?
-        .try_into()
-        .ok()?;
-    let (tenant, id) = bytes.split_first_chunk::<16>()?;
-    // The operator has no API tokens.
-    (*tenant != [0; 16]).then(|| (TenantId::from_bytes(*tenant), hex::encode(id)))
-}
-
-fn hash(token: &str) -> String {
-    hex::encode(Sha256::digest(token))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_names_its_tenant_and_its_id() {
-        let tenant = TenantId::new();
-        let part = URL_SAFE_NO_PAD.encode([tenant.as_bytes(), &[7; 8][..]].concat());
-        let secret = "s".repeat(SECRET);
-        let check = |token: &str, expected: Option<(TenantId, String)>| {
-            assert_eq!(named(token), expected, "{token}");
-        };
-        let good = format!("kst_{part}{secret}");
-        check(&good, Some((tenant, "0707070707070707".into())));
-        check(&good[1..], None);
-        check(&good[..good.len() - 1], None);
-        check(&format!("{good}s"), None);
-        check(&format!("kst_{}{secret}", "*".repeat(NAMED)), None);
-        check(&format!("kst_{}{secret}", "A".repeat(NAMED)), None);
-        check(&format!("kst_{}", "é".repeat(37)), None);
-        check("", None);
     }
 }

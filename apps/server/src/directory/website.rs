@@ -330,6 +330,20 @@ impl ServerDirectory {
         self.rows.write_rows(changes).await.map(drop)
     }
 
+    /// Adds the jobs of a tenant whose cancellation was withdrawn.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn restore_crawls_of(&self, tenant: TenantId) -> Result<()> {
+        for website in self.websites(tenant).await? {
+            let job = website.next_crawl(tenant);
+            if let Some(job) = job.map(|job| job.put()).transpose()? {
+                self.rows.write_rows(vec![job]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the jobs of a tenant that is removed.
     ///
     /// # Errors

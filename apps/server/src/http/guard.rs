@@ -1,5 +1,5 @@
-//! Checks for every request on every listener: an allow-list of hosts and origins, a time limit, security headers, and a response
-//! after a handler panics.
+//! Checks for every request on every listener: an allow-list of hosts and origins, trusted proxies, a time limit, security headers, an
+//! id, and a response after a handler panics.
 
 use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
 
@@ -9,17 +9,27 @@ use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode, Uri,
         header::{
-            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-            X_FRAME_OPTIONS,
+            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::{IntoResponse as _, Response},
 };
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
 
-use super::Problem;
-use crate::config::Config;
+use super::{
+    Counts, Problem,
+    counts::Refused,
+    proxy::{REQUEST_ID, Spoofed, identify},
+    trace,
+};
+use crate::{config::Config, networks::Networks};
 
 /// The names of this server. Requests under any other name, as in DNS rebinding, are rejected.
 #[derive(Clone, Debug)]
@@ -82,37 +92,75 @@ fn origin(url: &Uri) -> Option<String> {
 
 /// Removes the port, and the brackets of an IPv6 address.
 fn without_port(authority: &str) -> &str {
-    if let Some((address, _)) = authority
+    if let Some((address, port)) = authority
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
     {
-        return address;
+        return if port.is_empty() || port.starts_with(':') {
+            address
+        } else {
+            authority
+        };
     }
     authority
         .rsplit_once(':')
         .map_or(authority, |(host, _)| host)
 }
 
-/// Wraps routes with the checks.
-pub(crate) fn guarded(router: Router, hosts: Hosts) -> Router {
-    let header = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    router
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page") })
-        .method_not_allowed_fallback(|| async {
-            let detail = "this path does not support the request's method";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
-        })
-        .layer(from_fn_with_state(Arc::new(hosts), check))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(X_FRAME_OPTIONS, "DENY"))
-        .layer(header(REFERRER_POLICY, "no-referrer"))
-        .layer(header(
-            CONTENT_SECURITY_POLICY,
-            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-        ))
+/// What the checks of a listener need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    pub(super) hosts: Hosts,
+    pub(super) trusted: Arc<Networks>,
+    pub(super) counts: Arc<Counts>,
+}
+
+impl Guard {
+    /// Returns the guard of a listener at this address.
+    pub(crate) fn new(config: &Config, address: IpAddr, counts: &Arc<Counts>) -> Self {
+        Self {
+            hosts: Hosts::new(config, address),
+            trusted: Arc::new(config.trusted_proxies.clone()),
+            counts: Arc::clone(counts),
+        }
+    }
+
+    /// Wraps routes with the checks.
+    pub(crate) fn protect(self, router: Router) -> Router {
+        let header = |name: HeaderName, value: &'static str| {
+            SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+        };
+        let (trusted, counts) = (Arc::clone(&self.trusted), Arc::clone(&self.counts));
+        let traced = TraceLayer::new_for_http()
+            .make_span_with(trace::span)
+            .on_request(())
+            .on_response(trace::responded)
+            .on_body_chunk(())
+            .on_eos(())
+            .on_failure(());
+        router
+            .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page") })
+            .method_not_allowed_fallback(|| async {
+                let detail = "this path does not support the request's method";
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+            })
+            .layer(from_fn_with_state(Arc::new(self), check))
+            .layer(map_response(with_retry_after))
+            .layer(CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+                panicked(&counts)
+            }))
+            .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer(header(X_FRAME_OPTIONS, "DENY"))
+            .layer(header(REFERRER_POLICY, "no-referrer"))
+            .layer(header(
+                CONTENT_SECURITY_POLICY,
+                "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+            ))
+            .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+            .layer(traced)
+            .layer(SetRequestIdLayer::new(REQUEST_ID, trace::NewId))
+            .layer(from_fn_with_state(trusted, identify))
+    }
 }
 
 /// Limits the duration of requests to these routes.
@@ -132,39 +180,67 @@ pub(crate) fn within<S: Clone + Send + Sync + 'static>(
     }))
 }
 
-async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
-    match refusal(&hosts, &request) {
-        Some(problem) => problem.into_response(),
+async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match refusal(&guard, &request) {
+        Some((why, problem)) => {
+            guard.counts.refused(why);
+            problem.into_response()
+        }
         None => next.run(request).await,
     }
 }
 
-fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
-    let text = |name| request.headers().get(name).map(HeaderValue::to_str);
-    let authority = match (request.uri().authority(), text(HOST)) {
+fn refusal(guard: &Guard, request: &Request) -> Option<(Refused, Problem)> {
+    let hosts = &guard.hosts;
+    let mut named = request.headers().get_all(HOST).iter();
+    let host = named.next().map(|host| host.to_str().ok());
+    let authority = match (request.uri().authority(), host) {
         (Some(authority), _) => authority.as_str(),
-        (None, Some(Ok(host))) => host,
+        (None, Some(Some(host))) => host,
         _ => "",
     };
-    // A request's URL may name another host than its header.
-    let consistent = text(HOST).is_none_or(|host| host.is_ok_and(|host| hosts.allows(host)));
+    // A request's URL may name another host than its header, and a second header another one than the first.
+    let consistent = named.next().is_none()
+        && host.is_none_or(|host| host.is_some_and(|host| hosts.allows(host)));
     if !consistent || !hosts.allows(authority) {
         let detail =
             "unknown host name; set KONSTRUCT_PUBLIC_URL, or `hosts` in the configuration file";
-        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, detail);
+        return Some((Refused::Host, problem));
     }
-    let allowed = match text(ORIGIN) {
-        None => true,
-        Some(origin) => origin.is_ok_and(|origin| hosts.allows_origin(origin, authority)),
-    };
-    (!allowed).then(|| {
+    let mut origins = request
+        .headers()
+        .get_all(ORIGIN)
+        .iter()
+        .map(HeaderValue::to_str);
+    if !origins.all(|origin| origin.is_ok_and(|origin| hosts.allows_origin(origin, authority))) {
         let detail = "pages of other origins may not call this server";
-        Problem::new(StatusCode::FORBIDDEN, detail)
+        let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+        return Some((Refused::Origin, problem));
+    }
+    request.extensions().get::<Spoofed>().map(|_| {
+        let detail =
+            "X-Forwarded-For is accepted only from the proxies in KONSTRUCT_TRUSTED_PROXIES";
+        (
+            Refused::Forwarded,
+            Problem::new(StatusCode::FORBIDDEN, detail),
+        )
     })
 }
 
+/// Tells when to try again, wherever a response does not: seconds that a full disk or a restarted database takes at least.
+async fn with_retry_after(mut response: Response) -> Response {
+    const SECONDS: u64 = 5;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let headers = response.headers_mut();
+        headers.entry(RETRY_AFTER).or_insert(SECONDS.into());
+    }
+    response
+}
+
 /// The panic's message was logged by its thread, and must not be sent to the client.
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(counts: &Counts) -> Response {
+    counts.panicked();
     tracing::error!("a request handler panicked");
     let detail = "the server failed to process the request; see its log";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
@@ -176,9 +252,11 @@ mod tests {
         body::{Body, to_bytes},
         routing::get,
     };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::http::{Limits, listen::Peer, proxy::ClientAddress, serve};
 
     fn hosts(public: &'static str, address: &str) -> Hosts {
         let variable = |name: &str| (name == "KONSTRUCT_PUBLIC_URL").then(|| public.to_owned());
@@ -207,6 +285,9 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             ":8080",
+            "[::1]evil.example",
+            "localhost@evil.example",
+            "evil.example@localhost",
         ] {
             assert!(!local.allows(host), "{host}");
         }
@@ -255,20 +336,40 @@ mod tests {
         }
     }
 
-    /// Calls routes, one of which panics and one never responds.
-    async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, Response) {
+    /// Returns routes, one of which panics and one never responds.
+    fn routes() -> Router {
         let slow = Router::new().route("/slow", get(std::future::pending::<()>));
-        let routes = Router::new()
+        Router::new()
             .route("/", get(|| async { "ok" }))
             .route("/panic", get(async || -> () { panic!("on purpose") }))
-            .merge(within(slow, Duration::from_secs(5)));
+            .route(
+                "/client",
+                get(async |client: axum::Extension<ClientAddress>| client.0.0.to_string()),
+            )
+            .merge(within(slow, Duration::from_secs(5)))
+    }
+
+    fn guard(trusted: &str) -> Guard {
+        Guard {
+            hosts: hosts("", "127.0.0.1"),
+            trusted: Arc::new(Networks::try_from(trusted.to_owned()).unwrap()),
+            counts: Arc::default(),
+        }
+    }
+
+    async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, Response) {
+        asked(guard(""), path, headers).await
+    }
+
+    async fn asked(guard: Guard, path: &str, headers: &[(&str, &str)]) -> (StatusCode, Response) {
         let mut request = Request::builder().uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        let guarded = guarded(routes, hosts("", "127.0.0.1"));
-        let response = guarded.oneshot(request).await.unwrap();
+        let mut request = request;
+        request.extensions_mut().insert(Peer([127, 0, 0, 1].into()));
+        let response = guard.protect(routes()).oneshot(request).await.unwrap();
         (response.status(), response)
     }
 
@@ -283,6 +384,17 @@ mod tests {
             ("http://evil.example/", vec![here], 421),
             ("/", vec![], 421),
             ("/", vec![here, ("origin", "http://evil.example")], 403),
+            ("/", vec![here, here], 421),
+            ("/", vec![here, ("host", "evil.example")], 421),
+            (
+                "/",
+                vec![
+                    here,
+                    ("origin", "http://127.0.0.1"),
+                    ("origin", "http://evil.example"),
+                ],
+                403,
+            ),
         ] {
             let (answered, response) = ask(path, &headers).await;
             assert_eq!(answered.as_u16(), status, "{path} {headers:?}");
@@ -290,6 +402,9 @@ mod tests {
             assert_eq!(header("content-type"), "application/problem+json");
             assert_eq!(header("x-content-type-options"), "nosniff");
             assert_eq!(header("x-frame-options"), "DENY");
+            assert_eq!(header("x-request-id").len(), 36);
+            let retry_after = response.headers().contains_key("retry-after");
+            assert_eq!(retry_after, status == 503, "{path}");
             assert!(header("content-security-policy").contains("frame-ancestors 'none'"));
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             let body = String::from_utf8(body.to_vec()).unwrap();
@@ -300,5 +415,80 @@ mod tests {
         }
         let own = ("origin", "http://127.0.0.1");
         assert_eq!(ask("/", &[here, own]).await.0, 200);
+    }
+
+    async fn text(response: Response) -> String {
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_trusted_proxies_name_clients_and_requests() {
+        let claims = [
+            ("host", "127.0.0.1"),
+            ("x-forwarded-for", "192.0.2.66, 203.0.113.9"),
+            ("x-request-id", "from-the-proxy"),
+        ];
+        // Without a list, a claim is not used.
+        let (status, response) = asked(guard(""), "/client", &claims).await;
+        assert_eq!(status, 200);
+        assert_ne!(response.headers()["x-request-id"], "from-the-proxy");
+        assert_eq!(text(response).await, "127.0.0.1");
+
+        let proxied = guard("127.0.0.1");
+        let (_, response) = asked(proxied, "/client", &claims).await;
+        assert_eq!(response.headers()["x-request-id"], "from-the-proxy");
+        assert_eq!(text(response).await, "203.0.113.9");
+
+        // With a list, one of another sender is refused.
+        let other = guard("192.0.2.1");
+        let counts = Arc::clone(&other.counts);
+        let (status, response) = asked(other, "/client", &claims).await;
+        assert_eq!(status, 403);
+        assert_ne!(response.headers()["x-request-id"], "from-the-proxy");
+        assert!(text(response).await.contains("KONSTRUCT_TRUSTED_PROXIES"));
+        assert!(
+            counts
+                .refused_by_reason()
+                .any(|one| one == ("forwarded", 1))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_its_connection_lives() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let guard = guard("");
+        let counts = Arc::clone(&guard.counts);
+        let http = Config::load(None, |_| None).unwrap().http;
+        tokio::spawn(serve(
+            listener,
+            guard.protect(routes()),
+            Limits::new(10, &http),
+            Arc::default(),
+            std::future::pending(),
+        ));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        for (path, status) in [
+            ("/panic", "500"),
+            ("/", "200"),
+            ("/panic", "500"),
+            ("/", "200"),
+        ] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            while !answer.ends_with('}') && !answer.ends_with("\r\n\r\nok") {
+                let mut more = [0; 1024];
+                let read = stream.read(&mut more).await.unwrap();
+                assert_ne!(read, 0, "closed after {answer}");
+                answer += std::str::from_utf8(&more[..read]).unwrap();
+            }
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+        }
+        assert_eq!(counts.panics(), 2);
     }
 }

@@ -102,6 +102,54 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         "Claims that failed.",
         &[("", turns.failures.load(Relaxed))],
     );
+    let http = &app.counts;
+    counter(
+        "accept_failures_total",
+        "Failed accepts for lack of descriptors or memory.",
+        &[("", http.exhaustions())],
+    );
+    counter(
+        "panics_total",
+        "Requests whose handler panicked.",
+        &[("", http.panics())],
+    );
+    let mut by_reason = |name, help, counted: &mut dyn Iterator<Item = (&'static str, u64)>| {
+        let rows: Vec<_> = counted
+            .map(|(reason, value)| (format!("{{reason=\"{reason}\"}}"), value))
+            .collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(labels, value)| (labels.as_str(), *value))
+            .collect();
+        counter(name, help, &rows);
+    };
+    by_reason(
+        "connections_closed_total",
+        "Connections that the server closed by reason.",
+        &mut http.closed_by_reason(),
+    );
+    by_reason(
+        "requests_refused_total",
+        "Requests that were refused before their handler ran, by reason.",
+        &mut http.refused_by_reason(),
+    );
+    for (name, help, value) in [
+        (
+            "connections",
+            "Open connections of all listeners.",
+            http.open_connections(),
+        ),
+        (
+            "body_bytes",
+            "Bytes of request bodies in memory.",
+            http.bytes_of_bodies(),
+        ),
+    ] {
+        let _ = writeln!(
+            text,
+            "# HELP konstruct_{name} {help}\n# TYPE konstruct_{name} gauge\nkonstruct_{name} {value}"
+        );
+    }
     let _ = writeln!(
         text,
         "# HELP konstruct_first_claim_seconds Time from the process start to its first claim.\n\

@@ -81,23 +81,41 @@ impl Browser {
         let count =
             format!("return String(document.querySelectorAll('#{window} li.answer').length)");
         let before: usize = self.wait_for(&count).await.parse().unwrap();
-        let find = json!({ "using": "css selector", "value": format!("#{window} input") });
-        let found = self.call("POST", &format!("/session/{}/element", self.session), &find);
-        let input = found
-            .as_object()
-            .and_then(|found| found.values().next())
-            .and_then(Value::as_str)
-            .unwrap();
-        let keys = json!({ "text": format!("{question}\u{E007}") });
-        self.call(
-            "POST",
-            &format!("/session/{}/element/{input}/value", self.session),
-            &keys,
-        );
+        let input = format!("#{window} input");
+        self.fill(&input, &format!("{question}\u{E007}")).await;
         let answer = format!(
             "return document.querySelectorAll('#{window} li.answer')[{before}]?.textContent"
         );
         self.wait_for(&answer).await
+    }
+
+    /// Types a text into the first element that matches a selector, once there is one.
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.call(
+            "POST",
+            &format!("{element}/value"),
+            &json!({ "text": text }),
+        );
+    }
+
+    /// Clicks on the first element that matches a selector, once there is one.
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.call("POST", &format!("{element}/click"), &json!({}));
+    }
+
+    /// Returns the path of the first element that matches a selector, once there is one.
+    async fn element(&self, selector: &str) -> String {
+        let exists = format!("return document.querySelector({selector:?}) && 'yes'");
+        self.wait_for(&exists).await;
+        let find = json!({ "using": "css selector", "value": selector });
+        let found = self.call("POST", &format!("/session/{}/element", self.session), &find);
+        let id = found
+            .as_object()
+            .and_then(|found| found.values().next())
+            .and_then(Value::as_str);
+        format!("/session/{}/element/{}", self.session, id.unwrap())
     }
 
     /// Runs a script repeatedly until it returns a text.

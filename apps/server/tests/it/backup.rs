@@ -2,13 +2,16 @@
 
 use std::{path::Path, process::Output};
 
-use konstruct_admin_api::{Erase, NewErasure, NewTenant};
+use konstruct_admin_api::{Erase, NewErasure, NewTenant, Role};
 use konstruct_core::ErrorKind;
 use konstruct_server::BUSINESS_TENANT;
+use serde_json::Value;
 
 use crate::{
     database::on_postgres,
+    member::{invite, joined},
     office::{CUSTOMER, NUMBER, Office, Server, Wire},
+    visitor::{PASSWORD, Visitor},
 };
 
 /// Runs a command of the server on an office's store.
@@ -68,6 +71,9 @@ async fn a_restored_backup_serves_none_of_the_words_erased_since() {
         shown
     };
     let before = shown(&server).await;
+    // Whoever is let in: one has a session, and one an invitation.
+    let mut ana = joined(&server, BUSINESS_TENANT, "ana", Role::Owner).await;
+    invite(&admin, BUSINESS_TENANT, "ben@example.com", Role::Owner).await;
     let file = office.data().join("backup");
     let path = file.to_str().unwrap();
     let backup = run(&office, Some(&server), &["backup", path]).await;
@@ -106,6 +112,15 @@ async fn a_restored_backup_serves_none_of_the_words_erased_since() {
     assert!(after_text.contains("another customer"), "{after_text}");
     let removed = server.admin().tenant(gone).await.unwrap_err();
     assert_eq!(removed.kind(), ErrorKind::NotFound);
+    // Sessions and invitations may have been ended since the backup, so none comes back; members do.
+    let mut again = Visitor::of(&server.url);
+    again.cookie = std::mem::take(&mut ana.cookie);
+    let (status, _) = again.call("get", "/account", &Value::Null).await.unwrap();
+    assert_eq!(status, 401);
+    let open = server.admin().invitations(BUSINESS_TENANT).await.unwrap();
+    assert!(open.items.is_empty());
+    let form = [("email", "ana@example.com"), ("password", PASSWORD)];
+    assert_eq!(again.submit("/sign-in", &form).await.unwrap().status, 303);
     // It is done once: what the person writes from now on stays.
     let message = office
         .graph
@@ -118,6 +133,10 @@ async fn a_restored_backup_serves_none_of_the_words_erased_since() {
     let server = office.start().await;
     let shown = format!("{:?}", shown(&server).await);
     assert!(shown.contains("I am back"), "{shown}");
+    let mut later = Visitor::of(&server.url);
+    later.cookie = again.cookie;
+    let (status, _) = later.call("get", "/account", &Value::Null).await.unwrap();
+    assert_eq!(status, 200);
 }
 
 #[tokio::test]

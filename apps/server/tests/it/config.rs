@@ -35,6 +35,7 @@ async fn the_variable_is_named() {
         ("KONSTRUCT_DRAIN_SECS", "soon"),
         ("KONSTRUCT_CONCURRENCY", "0"),
         ("KONSTRUCT_DEMO", "maybe"),
+        ("KONSTRUCT_TRUSTED_PROXIES", "proxy.internal"),
         ("KONSTRUCT_PUBLIC_URL", "konstruct.example.com"),
         ("REDIS_URL", "not a url"),
         ("STRIPE_SECRET_KEY", "sk_test"),
@@ -164,12 +165,12 @@ async fn a_store_in_use_and_a_wrong_key_are_named() {
 async fn the_start_reports_connections_and_unused_variables() {
     let office = Office::open().await;
     let mut command = office.command(Wire::OpenAi);
-    command.env("KONSTRUCT_TRUSTED_PROXIES", "10.0.0.1");
+    command.env("KONSTRUCT_PLANS", "plans.toml");
     let server = launch(command).await;
     for line in [
         "  slack: connected to T1\n",
         "  whatsapp: connected to 106540352242922\n",
-        "KONSTRUCT_TRUSTED_PROXIES: has no effect in this version\n",
+        "KONSTRUCT_PLANS: has no effect in this version\n",
         "Model: openai/fake\n",
     ] {
         assert!(server.printed.contains(line), "{line}: {}", server.printed);

@@ -1,10 +1,14 @@
 //! What an owner takes away: the data of a person, and of the whole tenant.
 
-use konstruct_admin_api::{Erase, NewErasure, PersonalData};
+use konstruct_admin_api::{Erase, NewErasure, PersonalData, Role};
 use konstruct_server::BUSINESS_TENANT;
 use serde_json::Value;
 
-use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN};
+use crate::{
+    member::joined,
+    office::{CUSTOMER, NUMBER, Office, Server, TOKEN},
+    visitor::PASSWORD,
+};
 
 /// Returns the status and the lines of an export.
 async fn export(server: &Server, path: &str) -> (u16, Vec<Value>) {
@@ -33,6 +37,7 @@ async fn a_person_gets_what_they_wrote_and_what_was_answered() {
         .iter()
         .find(|it| format!("{it:?}").contains("my words"));
     let person = mine.unwrap().persons[0];
+    joined(&server, BUSINESS_TENANT, "ana", Role::Owner).await;
     let path = format!("/persons/{person}/export");
     let (status, lines) = export(&server, &path).await;
     let said: Vec<(String, String)> = lines
@@ -60,16 +65,23 @@ async fn a_person_gets_what_they_wrote_and_what_was_answered() {
     let (status, lines) = export(&server, "/export").await;
     let all = format!("{lines:?}");
     assert_eq!(status, 200);
-    for expected in ["my words", "words of another", "employee", "ledger", "Ava"] {
+    for expected in [
+        "my words",
+        "words of another",
+        "employee",
+        "ledger",
+        "Ava",
+        "ana@example.com",
+    ] {
         assert!(all.contains(expected), "{expected}");
     }
-    for secret in [TOKEN, "EAAG", "xoxb", "sk-"] {
+    for secret in [TOKEN, "EAAG", "xoxb", "sk-", PASSWORD, "argon2"] {
         assert!(!all.contains(secret), "{secret}");
     }
 
     let audited = admin.audit(BUSINESS_TENANT).await.unwrap().items;
     let audited: Vec<_> = audited.iter().map(|it| it.operation.as_str()).collect();
-    assert_eq!(audited, ["exportTenant", "exportPerson"]);
+    assert_eq!(audited, ["exportTenant", "exportPerson", "invite"]);
 
     let erasure = NewErasure {
         what: Erase::Person { person },

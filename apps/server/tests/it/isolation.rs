@@ -55,6 +55,8 @@ async fn foreign_ids_answer_like_missing_ones() {
         "models",
         "websites",
         "unanswered",
+        "members",
+        "invitations",
     ] {
         let path = format!("/api/v1/tenants/{other}/{list}");
         let (status, body) = target.answer("get", &path, &Value::Null).await.unwrap();

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, error::Error};
 
 use konstruct_admin_api::{
-    Client, Conversation, EmployeeSettings, NewApiToken, NewTenant, NewWebsite, Role,
+    Client, Conversation, EmployeeSettings, NewApiToken, NewInvitation, NewTenant, NewWebsite, Role,
 };
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, PersonId, Secret, TenantId, TurnId, http,
-    id::WebsiteId,
+    id::{MemberId, WebsiteId},
 };
 use serde_json::{Value, json};
+
+use crate::visitor::Visitor;
 
 /// The answers of a route: the status and the body.
 pub(crate) struct Route {
@@ -73,6 +75,18 @@ impl Target<'_> {
             expires_in_days: None,
         };
         let token = admin.add_token(owner, &token).await?;
+        let mut invitation = NewInvitation {
+            email: "mia@example.com".into(),
+            role: Role::Owner,
+        };
+        let link = admin.invite(owner, &invitation).await?.link;
+        let mut mia = Visitor::of(self.url);
+        mia.join(&link.ok_or("no link")?, "Mia").await?;
+        let (_, sessions) = mia.call("get", "/account/sessions", &Value::Null).await?;
+        let session = sessions[0]["id"].as_str().ok_or("Mia has no session")?;
+        let members = admin.members(owner).await?.items;
+        invitation.email = "leo@example.com".into();
+        let invited = admin.invite(owner, &invitation).await?.details;
         let other = NewTenant {
             name: "Other".into(),
         };
@@ -90,6 +104,9 @@ impl Target<'_> {
             ("question", format!("{}/{}", conversation.id, "1")),
             ("name", "m".to_owned()),
             ("token", token.details.id),
+            ("member", first(&members)?.id.to_string()),
+            ("invitation", invited.id),
+            ("session", session.to_owned()),
             ("person", first(&conversation.persons)?.to_string()),
         ]);
         let missing = BTreeMap::from([
@@ -101,6 +118,9 @@ impl Target<'_> {
             ("question", format!("{}/{}", ConversationId::new(), "1")),
             ("name", "n".to_owned()),
             ("token", "0123456789abcdef".to_owned()),
+            ("member", MemberId::new().to_string()),
+            ("invitation", "0123456789abcdef".to_owned()),
+            ("session", "0123456789abcdef".to_owned()),
             ("person", PersonId::from_bytes([9; 16]).to_string()),
         ]);
         let mut routes = Vec::new();
@@ -147,6 +167,7 @@ fn first<T>(items: &[T]) -> Result<&T, &'static str> {
 /// A body with which each method of a path gets as far as the lookup.
 fn body(path: &str) -> Value {
     match path {
+        path if path.ends_with("/members/{member}") => json!({"role": "viewer"}),
         path if path.ends_with("/reply") => json!({"text": "hello"}),
         path if path.ends_with("/questions/{question}") => json!({"decision": "drop"}),
         path if path.ends_with("/models/{name}") => {

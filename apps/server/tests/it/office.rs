@@ -17,7 +17,7 @@ use konstruct_core::{Clock as _, Secret, SystemClock, http};
 use konstruct_llm::testkit::{FakeProvider, FakeServer};
 use konstruct_memory::{KeyRing, Redb};
 use konstruct_server::BUSINESS_TENANT;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -353,6 +353,32 @@ impl Server {
             maximum: None,
         };
         prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Limits the number of its open files; `None` removes the limit.
+    pub(crate) fn limit_descriptors(&self, most: Option<u64>) {
+        let pid = Some(self.pid());
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit {
+            current: most.or(maximum),
+            maximum,
+        };
+        prlimit(pid, Resource::Nofile, limit).unwrap();
+    }
+
+    /// Returns the number of its open files.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        let files = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(files).unwrap().count()
+    }
+
+    /// Returns the most memory that it has used, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.unwrap().split_whitespace().next().unwrap();
+        kilobytes.parse::<u64>().unwrap() >> 10
     }
 
     fn pid(&self) -> Pid {

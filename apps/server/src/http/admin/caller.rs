@@ -11,12 +11,16 @@ use axum::{
 use konstruct_admin_api::{OPERATIONS, Operation, Role, Who};
 use konstruct_core::{
     Error, Inbound, Secret, TenantId,
+    id::MemberId,
     limit::{Decision, LimitKey, Quota},
 };
 use subtle::ConstantTimeEq as _;
 
-use super::{Problem, input::id};
-use crate::{App, directory::Audited};
+use super::{Problem, cookie, input::id};
+use crate::{
+    App,
+    directory::{ApiToken, Audited, Login, Principal, Session, SessionKind},
+};
 
 /// A caller of a route of a tenant. The tenant exists, and the caller's role suffices for the operation.
 #[derive(Clone, Debug)]
@@ -30,8 +34,8 @@ impl Caller {
     /// Returns an event with the caller's name as its sender's.
     pub(super) fn sends(&self, mut event: Inbound) -> Inbound {
         event.sender.name = match &self.who {
-            Who::Operator => None,
-            Who::ApiToken { name, .. } => Some(name.clone()),
+            Who::Operator | Who::Schedule => None,
+            Who::ApiToken { name, .. } | Who::Member { name, .. } => Some(name.clone()),
         };
         event
     }
@@ -72,12 +76,16 @@ pub(super) struct Admitted {
     pub(super) role: Role,
     pub(super) operation: &'static Operation,
     pub(super) tenant: Option<TenantId>,
+    /// Who is signed in; `None` for an API token.
+    pub(super) principal: Option<Principal>,
+    /// The id of the session, if there is one.
+    pub(super) session: Option<String>,
     /// The ids in the path.
     pub(super) target: BTreeMap<String, String>,
 }
 
 impl Admitted {
-    fn of(parts: &Parts) -> Result<&Self, Problem> {
+    pub(super) fn of(parts: &Parts) -> Result<&Self, Problem> {
         parts.extensions.get().ok_or_else(Self::missing)
     }
 
@@ -106,12 +114,69 @@ impl Admitted {
     }
 }
 
-/// Who a bearer token belongs to.
-struct Identity {
-    who: Who,
-    role: Role,
-    /// The tenant of an API token.
-    tenant: Option<TenantId>,
+/// Who a token or a cookie belongs to.
+enum Identity {
+    /// The operator, with the token or signed in.
+    Operator(Option<Session>),
+    /// The bearer of an API token of this tenant.
+    ApiToken(TenantId, ApiToken),
+    /// A person who is signed in.
+    Member(MemberId, Session),
+}
+
+impl Identity {
+    /// Returns the tenant and the name under which requests are counted.
+    fn limited_as(&self) -> (Option<TenantId>, String) {
+        match self {
+            Self::Operator(_) => (None, "operator".into()),
+            Self::ApiToken(tenant, token) => (Some(*tenant), token.id.clone()),
+            Self::Member(id, _) => (None, id.to_string()),
+        }
+    }
+
+    /// Returns who calls a route of this tenant, or one that belongs to none, and in which role.
+    ///
+    /// # Errors
+    /// A foreign tenant answers like one that does not exist.
+    async fn caller(&self, app: &App, tenant: Option<TenantId>) -> Result<(Who, Role), Problem> {
+        let foreign = || Error::not_found("tenant");
+        if let Self::ApiToken(own, _) = self
+            && tenant.is_some_and(|tenant| tenant != *own)
+        {
+            return Err(foreign().into());
+        }
+        match (self, tenant) {
+            (Self::Operator(_), _) => Ok((Who::Operator, Role::Operator)),
+            (Self::ApiToken(_, token), _) => {
+                let (id, name) = (token.id.clone(), token.name.clone());
+                Ok((Who::ApiToken { id, name }, token.role))
+            }
+            (Self::Member(id, _), Some(tenant)) => {
+                let member = app.directory.member(tenant, *id).await?;
+                let member = member.ok_or_else(foreign)?;
+                let (id, name) = (member.id, member.name);
+                Ok((Who::Member { id, name }, member.role))
+            }
+            (Self::Member(id, _), None) => {
+                let login = app.directory.login(*id).await?;
+                let Login { id, name, .. } = login.ok_or_else(unknown)?;
+                Ok((Who::Member { id, name }, Role::Viewer))
+            }
+        }
+    }
+
+    fn into_session(self) -> (Option<Principal>, Option<String>) {
+        match self {
+            Self::Operator(session) => (Some(Principal::Operator), session.map(|it| it.id)),
+            Self::ApiToken(..) => (None, None),
+            Self::Member(id, session) => (Some(id.into()), Some(session.id)),
+        }
+    }
+}
+
+fn unknown() -> Problem {
+    let detail = "the token is missing, wrong, revoked or expired; send it as `Authorization: Bearer …`, or sign in at /sign-in";
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
 }
 
 /// Admits requests whose caller has the role that the operation needs.
@@ -120,26 +185,22 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let identity = match bearer(request.headers()) {
-        Some(token) => identify(&app, token).await?,
-        None => None,
-    };
+    let identity = identify(&app, request.headers()).await?;
     // All who guess share one limit, which those with a token do not.
     let (tenant, limited_as) = match &identity {
-        None => (None, "nobody"),
-        Some(Identity { who, tenant, .. }) => match who {
-            Who::Operator => (None, "operator"),
-            Who::ApiToken { id, .. } => (*tenant, id.as_str()),
-        },
+        None => (None, "nobody".into()),
+        Some(identity) => identity.limited_as(),
     };
-    if let Some(problem) = limited(&app, tenant, limited_as).await {
+    if let Some(problem) = limited(&app, tenant, &limited_as).await {
         return Err(problem);
     }
-    let Some(Identity { who, role, tenant }) = identity else {
-        let detail =
-            "the token is missing, wrong, revoked or expired; send it as `Authorization: Bearer …`";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
-    };
+    let identity = identity.ok_or_else(unknown)?;
+    // A bearer token is sent by a program, and a cookie by any page that a browser shows.
+    if bearer(request.headers()).is_none() && !cookie::is_ours(request.method(), request.headers())
+    {
+        let detail = "a page of another origin, or no page, sent this request with a cookie; programs send a bearer token";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     let Some(path) = request.extensions().get::<MatchedPath>() else {
         return Ok(next.run(request).await);
     };
@@ -147,29 +208,35 @@ pub(super) async fn admit(
         return Ok(unsupported().into_response());
     };
     let target = parameters(&mut request).await?;
-    let of_path = match target.get("tenant") {
+    let tenant = match target.get("tenant") {
         Some(text) => Some(id::<TenantId>(text, "tenant")?),
         None => None,
     };
     // A foreign tenant answers like one that does not exist, and both before the role does.
-    if let Some(of_path) = of_path {
-        if tenant.is_some_and(|own| own != of_path) {
-            return Err(Error::not_found("tenant").into());
-        }
-        app.directory.tenant(of_path).await?;
+    let (who, role) = identity.caller(&app, tenant).await?;
+    let mut is_cancelled = false;
+    if let Some(tenant) = tenant {
+        is_cancelled = app.directory.tenant(tenant).await?.cancellation.is_some();
     }
     if role < operation.role {
         let detail = format!(
-            "this needs the role `{}`, and the token has the role `{role}`",
+            "this needs the role `{}`, and the caller has the role `{role}`",
             operation.role
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
+    if is_cancelled && !operation.is_open_when_cancelled() {
+        let detail = "the tenant is cancelled, so it can only be read, exported and erased; withdraw the cancellation first";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let (principal, session) = identity.into_session();
     request.extensions_mut().insert(Admitted {
         who,
         role,
         operation,
-        tenant: of_path,
+        tenant,
+        principal,
+        session,
         target,
     });
     Ok(next.run(request).await)
@@ -240,22 +307,29 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-async fn identify(app: &App, token: &str) -> Result<Option<Identity>, Error> {
-    if is_operator(&app.operator_token, token) {
-        return Ok(Some(Identity {
-            who: Who::Operator,
-            role: Role::Operator,
-            tenant: None,
-        }));
-    }
-    let known = app.directory.bearer(token).await?;
-    Ok(known.map(|(tenant, token)| Identity {
-        who: Who::ApiToken {
-            id: token.id,
-            name: token.name,
+/// Returns who sent a request: by its bearer token or, without one, by its cookie. A browser's session is no bearer token, and the
+/// desktop program's is no cookie.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Identity>, Error> {
+    let (token, kind) = match bearer(headers) {
+        Some(token) => (token, SessionKind::Device),
+        None => match cookie::token(headers, app.links.are_secure()) {
+            Some(token) => (token, SessionKind::Browser),
+            None => return Ok(None),
         },
-        role: token.role,
-        tenant: Some(tenant),
+    };
+    if kind == SessionKind::Device {
+        if is_operator(&app.operator_token, token) {
+            return Ok(Some(Identity::Operator(None)));
+        }
+        if let Some((tenant, token)) = app.directory.bearer(token).await? {
+            return Ok(Some(Identity::ApiToken(tenant, token)));
+        }
+    }
+    let session = app.directory.session(token).await?;
+    let session = session.filter(|(_, session)| session.kind == kind);
+    Ok(session.map(|(principal, session)| match principal {
+        Principal::Operator => Identity::Operator(Some(session)),
+        Principal::Member(id) => Identity::Member(id, session),
     }))
 }
 

@@ -38,9 +38,13 @@ async fn tenant(
 ) -> Result<Response, Problem> {
     let employee = app.directory.employee(tenant, None).await?;
     let employee = employee.map(|(_, employee)| serde_json::json!({ "employee": employee }));
+    let members = app.directory.members(tenant).await?.into_iter();
+    let members = members.map(|member| serde_json::json!({ "member": member.shown() }));
     let log = app.journal.export(tenant).await?;
     let memory = app.memory.export_memory(tenant).await?;
-    let lines = stream::iter(employee.map(|employee| line(&employee)))
+    let directory = employee.into_iter().chain(members);
+    let directory: Vec<_> = directory.map(|item| line(&item)).collect();
+    let lines = stream::iter(directory)
         .chain(log.map(|item| line(&item?)))
         .chain(memory.map(|item| line(&item?)));
     Ok(answer(lines))

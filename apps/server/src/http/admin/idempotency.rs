@@ -125,8 +125,9 @@ fn replayed(answer: Answer) -> Response {
 /// Returns the row of a caller's key. The key itself may say something about a person.
 fn name(who: &Who, key: &str) -> String {
     let who = match who {
-        Who::Operator => "",
-        Who::ApiToken { id, .. } => id,
+        Who::Operator | Who::Schedule => String::new(),
+        Who::ApiToken { id, .. } => id.clone(),
+        Who::Member { id, .. } => id.to_string(),
     };
     hex::encode(Sha256::digest(format!("{who}\n{key}")))
 }

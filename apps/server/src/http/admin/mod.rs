@@ -1,5 +1,6 @@
 //! The admin API, version 1, with one file per resource.
 
+mod account;
 mod attachment;
 mod audit;
 mod backup;
@@ -15,24 +16,37 @@ mod export;
 mod holder;
 mod idempotency;
 mod input;
+mod invitation;
+mod member;
 mod memory;
 mod model;
 mod preview;
 mod question;
+mod retention;
 mod spend;
 mod tenant;
 mod token;
 mod website;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::{Json, Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::from_fn_with_state,
+    routing::get,
+};
 use serde::Serialize;
 
 use self::caller::{Caller, Operator};
 pub(crate) use self::event::Streams;
-use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
+use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, cookie, within};
 use crate::App;
+
+/// The description of the API. All responses share it: clients that ask for it and do not read it take no memory.
+static OPENAPI: LazyLock<Bytes> =
+    LazyLock::new(|| konstruct_admin_api::openapi().to_string().into());
 
 /// Returns the name under which a variant without fields is serialized.
 fn name_of(value: &impl Serialize) -> Option<String> {
@@ -43,6 +57,7 @@ fn name_of(value: &impl Serialize) -> Option<String> {
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let api = Router::new()
         .merge(tenant::routes())
+        .merge(retention::routes())
         .merge(employee::routes())
         .merge(connection::routes())
         .merge(model::routes())
@@ -58,6 +73,9 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(question::routes())
         .merge(memory::routes())
         .merge(token::routes())
+        .merge(member::routes())
+        .merge(invitation::routes())
+        .merge(account::routes())
         .merge(audit::routes());
     let api = within(api, REQUEST_TIMEOUT)
         .merge(within(
@@ -79,7 +97,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route(
             "/api/openapi.json",
-            get(|| async { Json(konstruct_admin_api::openapi()) }),
+            get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI.clone()) }),
         )
         .nest("/api/v1", api)
 }

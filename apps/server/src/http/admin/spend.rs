@@ -288,7 +288,7 @@ fn line(number: u64, row: &LedgerRow) -> String {
 
 /// Quotes a cell. A spreadsheet must not take it for a formula.
 fn shielded(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let cell = format!("{}{cell}", if formula { "'" } else { "" });
     if cell.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
@@ -312,6 +312,7 @@ mod tests {
             ("a,b", "\"a,b\""),
             ("=\"x\"", "\"'=\"\"x\"\"\""),
             ("a\nb", "\"a\nb\""),
+            ("\n=1+1", "\"'\n=1+1\""),
         ] {
             assert_eq!(shielded(cell), expected, "{cell}");
         }

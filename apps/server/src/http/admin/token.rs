@@ -46,7 +46,7 @@ async fn add(
 ) -> Result<Issued, Problem> {
     let (token, stored) = app.directory.add_token(tenant, &new).await?;
     let issued = IssuedApiToken {
-        token,
+        token: token.expose().to_owned(),
         details: stored.shown(),
     };
     let once = [(CACHE_CONTROL, "no-store")];
