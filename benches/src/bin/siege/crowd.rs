@@ -133,12 +133,12 @@ pub(crate) async fn flood(host: &str, count: usize, until: Instant) -> Result<Cr
 
 async fn send_body(host: &str, forged: bool) -> std::io::Result<line::Answer> {
     const PATIENCE: Duration = Duration::from_secs(15);
+    static PIECE: [u8; 1 << 16] = [b'x'; 1 << 16];
     let sent = async {
         let mut stream = TcpStream::connect(host).await?;
         stream.write_all(head(host, forged).as_bytes()).await?;
-        let piece = [b'x'; 1 << 16];
-        for _ in 0..BODY / piece.len() {
-            stream.write_all(&piece).await?;
+        for _ in 0..BODY / PIECE.len() {
+            stream.write_all(&PIECE).await?;
         }
         line::read(&mut stream).await
     };
