@@ -310,12 +310,12 @@ async fn a_model_without_token_counts_costs_the_worst_case() {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Observed(Arc<Mutex<Vec<(BudgetKey, Option<AlertLevel>)>>>);
+struct Observed(Arc<Mutex<Vec<BudgetSum>>>);
 
 #[konstruct_core::async_trait]
 impl BudgetObserver for Observed {
     async fn reached(&self, _: TenantId, sum: BudgetSum) {
-        self.0.lock().unwrap().push((sum.budget, sum.sum.alert));
+        self.0.lock().unwrap().push(sum);
     }
 }
 
@@ -353,7 +353,7 @@ async fn a_burst_of_one_person_leaves_the_others_their_answers() {
     assert!(told > 0, "one person spent without limit");
     assert_eq!(answered("P2", "b1").await, "Hi.", "another person");
     let levels: Vec<_> = observed.0.lock().unwrap().clone();
-    let of_person: Vec<_> = levels.iter().map(|(_, level)| *level).collect();
+    let of_person: Vec<_> = levels.iter().map(|sum| sum.sum.alert).collect();
     assert_eq!(
         of_person.last(),
         Some(&Some(AlertLevel::Reached)),
