@@ -9,10 +9,7 @@ use futures_util::FutureExt as _;
 use konstruct_core::{
     ErrorKind, NanoUsd, SystemClock, TenantId,
     channel::Find,
-    limit::{
-        AlertLevel, Attempt, Budget as _, BudgetKey, BudgetObserver, BudgetSum, Cap, CapScope,
-        Period,
-    },
+    limit::{AlertLevel, Attempt, Budget as _, BudgetObserver, BudgetSum, Cap, CapScope, Period},
     llm::ModelRequest,
     money::{Basis, Price, Rates, Usage},
     store::{Charge, Charged, Store},
