@@ -14,9 +14,7 @@ use konstruct_core::{Depth, Erase, Error, ErrorKind, Result, TenantId, Timestamp
 
 use crate::{
     App,
-    directory::{
-        Audited, Cancellation, Disconnection, Job, Progress, Tenant, Work, may_succeed_later,
-    },
+    directory::{Audited, Cancellation, Disconnection, Job, Progress, Tenant, may_succeed_later},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -79,27 +77,16 @@ pub(crate) async fn remove(app: &App, tenant: TenantId) -> Result<()> {
         .await
 }
 
-/// Performs a job of a cancelled tenant. A job that is outdated is only removed.
+/// Asks the vendors to disconnect what is connected, and plans the next request if one of them did not answer.
 ///
 /// # Errors
-/// Those of the store and of the log of erasures; the job is then left for later.
-pub(crate) async fn perform(app: &App, job: &Job, now: Timestamp) -> Result<()> {
-    let tenant = match app.directory.tenant(job.tenant).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        tenant => Some(tenant?),
-    };
-    let cancellation = tenant
-        .filter(|tenant| tenant.has(job))
-        .and_then(|tenant| tenant.cancellation);
-    match (job.work, cancellation) {
-        (Work::Disconnect, Some(cancellation)) => disconnect(app, job, cancellation, now).await,
-        (Work::Erase, Some(_)) => erase(app, job.tenant).await,
-        _ => app.directory.drop_job(job).await,
-    }
-}
-
-/// Asks the vendors to disconnect what is connected, and plans the next request if one of them did not answer.
-async fn disconnect(app: &App, job: &Job, of: Cancellation, now: Timestamp) -> Result<()> {
+/// Those of the store; the job is then left for later.
+pub(crate) async fn disconnect(
+    app: &App,
+    job: &Job,
+    of: Cancellation,
+    now: Timestamp,
+) -> Result<()> {
     let (directory, tenant) = (&app.directory, job.tenant);
     // The process that cancelled it may have ended before.
     directory.cut_all(tenant, of.at).await?;
@@ -160,7 +147,10 @@ async fn attempt(
 }
 
 /// Erases a tenant, after the operator's audit log names it.
-async fn erase(app: &App, tenant: TenantId) -> Result<()> {
+///
+/// # Errors
+/// Those of the store and of the log of erasures; the job is then left for later.
+pub(crate) async fn erase(app: &App, tenant: TenantId) -> Result<()> {
     let audited = Audited {
         who: Who::Schedule,
         role: Role::Operator,

@@ -59,20 +59,12 @@ pub(crate) async fn set(
     changed.ok_or_else(|| konstruct_core::Error::internal("the setting was not stored"))
 }
 
-/// Erases a bounded number of old records, and plans the next step. A job that is outdated is only removed.
+/// Erases a bounded number of records that are older than some days, and plans the next step.
 ///
 /// # Errors
 /// Those of the store; the job is then left for later.
-pub(crate) async fn perform(app: &App, job: &Job, now: Timestamp) -> Result<()> {
+pub(crate) async fn perform(app: &App, job: &Job, days: u16, now: Timestamp) -> Result<()> {
     let (directory, tenant) = (&app.directory, job.tenant);
-    let known = match directory.tenant(tenant).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        known => Some(known?).filter(|known| known.has(job)),
-    };
-    let days = known.and_then(|known| known.retention?.days);
-    let Some(days) = days else {
-        return directory.drop_job(job).await;
-    };
     let is_done = Step::new(app, tenant, now, STEP)
         .await?
         .run(days_before(now, days))

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use konstruct_core::{Clock as _, Result, SystemClock, Timestamp};
+use konstruct_core::{Clock as _, ErrorKind, Result, SystemClock, Timestamp};
 use tokio::sync::Notify;
 
 use crate::{
@@ -109,11 +109,23 @@ pub(crate) async fn perform_due(app: &App, now: Timestamp) -> Result<Option<Time
     Ok(retry.into_iter().chain(next).chain(planned).min())
 }
 
+/// Performs a job of its tenant. A job that is outdated is only removed.
 async fn perform(app: &App, job: &Job, now: Timestamp) -> Result<()> {
-    match job.work {
-        Work::Disconnect | Work::Erase => offboarding::perform(app, job, now).await,
-        Work::Retain => retention::perform(app, job, now).await,
+    let known = match app.directory.tenant(job.tenant).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        known => Some(known?).filter(|known| known.has(job)),
+    };
+    let (cancellation, retention) = known.map_or((None, None), |known| {
+        (known.cancellation, known.retention.and_then(|it| it.days))
+    });
+    match (job.work, cancellation, retention) {
+        (Work::Disconnect, Some(cancellation), _) => {
+            offboarding::disconnect(app, job, cancellation, now).await
+        }
+        (Work::Erase, Some(_), _) => offboarding::erase(app, job.tenant).await,
+        (Work::Retain, _, Some(days)) => retention::perform(app, job, days, now).await,
         // These have a queue of their own.
-        Work::Crawl(_) => Ok(()),
+        (Work::Crawl(_), ..) => Ok(()),
+        _ => app.directory.drop_job(job).await,
     }
 }
