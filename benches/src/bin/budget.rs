@@ -30,13 +30,15 @@ use konstruct_core::{
     ConnectionId, EmployeeId, NanoUsd, PersonId, TenantId, Timestamp,
     limit::{AppliedCap, Attempt, Budget as _, BudgetKey, BudgetScope, Period, Spent},
     money::{Basis, LedgerRow, Usage},
-    store::{Charge, LedgerQuery, Store, rules::month},
+    store::{Charge, LedgerQuery, Store},
     testkit::VirtualClock,
     turn::{CallBudget, pay_lost},
 };
 use konstruct_memory::Redb;
 use tokio::task::JoinSet;
 
+/// The month of the clock.
+const MONTH: &str = "2026-11";
 /// The runs, which spend the money of as many tenants as divide them.
 const RUNS: u64 = 20;
 const TENANTS: u64 = 4;
@@ -287,7 +289,7 @@ async fn one(
 
 /// Notes the sums of a tenant that are above their cap.
 async fn watch(store: &Arc<dyn Store>, mut overshoot: &File, of: u64) -> Result<(), Failed> {
-    let query = LedgerQuery::new("2026-11").limit(0).budgets(100);
+    let query = LedgerQuery::new(MONTH).limit(0).budgets(100);
     for sum in store.ledger(tenant(of), query).await?.budgets {
         let taken = sum.sum.spent.saturating_add(sum.sum.reserved);
         if sum.sum.cap.is_some_and(|cap| taken > cap) {
@@ -331,9 +333,8 @@ async fn compare(arguments: &Arguments, folder: &Path) -> Result<(f64, u64), Fai
             };
             differs += u64::from(!right);
         }
-        let month = month(clock_now());
         let page = store
-            .ledger(tenant(of), LedgerQuery::new(month).limit(0))
+            .ledger(tenant(of), LedgerQuery::new(MONTH).limit(0))
             .await?;
         differs += u64::from(page.spent != NanoUsd(sum) || page.reserved != NanoUsd(0));
         usable = usable.min(page.spent.0 as f64 * 100.0 / arguments.cap() as f64);
@@ -344,14 +345,10 @@ async fn compare(arguments: &Arguments, folder: &Path) -> Result<(f64, u64), Fai
     Ok((usable, differs))
 }
 
-fn clock_now() -> Timestamp {
-    konstruct_core::Clock::now(&*clock())
-}
-
 async fn rows(store: &Arc<dyn Store>, of: u64) -> Result<Vec<LedgerRow>, Failed> {
     let (mut rows, mut after) = (Vec::new(), 0);
     loop {
-        let query = LedgerQuery::new("2026-11").after(after).limit(1_000);
+        let query = LedgerQuery::new(MONTH).after(after).limit(1_000);
         let page = store.ledger(tenant(of), query).await?.rows;
         let Some((last, _)) = page.last() else {
             return Ok(rows);

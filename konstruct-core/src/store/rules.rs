@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{TimerChange, TimerName};
 use crate::{
-    Error, Inbound, NanoUsd, Timestamp,
-    limit::{BudgetKey, BudgetSum, Period, Sum},
+    Error, Inbound, NanoUsd, Result, Timestamp,
+    limit::{AppliedCap, BudgetKey, BudgetSum, Period, Sum, budgets},
     message::{ActorKind, Body, ConversationKind, DeliveryState, Lifecycle},
 };
 
@@ -138,6 +138,27 @@ pub struct Budgeted {
     pub sum: Sum,
 }
 
+/// Returns the sums that a reservation counts against in the current periods. `known` reads the sum of a period that ends at a time.
+///
+/// # Errors
+/// Those of `known`.
+pub fn budgeted(
+    caps: &[AppliedCap],
+    now: Timestamp,
+    mut known: impl FnMut(BudgetKey, Timestamp) -> Result<Option<Sum>>,
+) -> Result<Vec<Budgeted>> {
+    let sums = budgets(caps).into_iter().map(|(budget, cap)| {
+        let until = budget.period.end(now);
+        Ok(Budgeted {
+            budget,
+            until,
+            cap,
+            sum: known(budget, until)?.unwrap_or_default(),
+        })
+    });
+    sums.collect()
+}
+
 /// Reserves an amount in all sums or in none.
 ///
 /// # Errors
@@ -172,7 +193,7 @@ pub fn month(at: Timestamp) -> String {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for anything else.
-pub fn month_end(month: &str) -> crate::Result<Timestamp> {
+pub fn month_end(month: &str) -> Result<Timestamp> {
     let wrong = |_| Error::invalid("month", "expected a year and a month, such as `2026-11`");
     let first: Timestamp = format!("{month}-01T00:00:00Z").parse().map_err(wrong)?;
     Ok(Period::Month.end(first))

@@ -16,7 +16,7 @@ use super::persons::Persons;
 use crate::{
     ChannelKind, Clock, ConnectionId, ConversationId, ConversationRef, Depth, Erase, Error,
     ErrorKind, Inbound, NanoUsd, PersonId, Result, TenantId, Timestamp,
-    limit::{BudgetKey, BudgetSum, Period, Sum, budgets},
+    limit::{BudgetKey, BudgetSum, Period, Sum},
     memory::ErasureReceipt,
     message::{Body, ConversationKind, DeliveryState, RoutedEvent},
     money::LedgerRow,
@@ -25,7 +25,7 @@ use crate::{
         ConversationCursor, ConversationSummary, Exported, FeedEntry, History, InboxItem,
         ItemChange, ItemEntry, LARGEST_LOAD, Ledger, LedgerPage, LedgerQuery, Loaded, Mailbox,
         Reserve, Settle, Stored, TimerChange, TimerName,
-        rules::{self, Budgeted, Timers},
+        rules::{self, Timers},
     },
     turn::{ConversationState, Entry, Event, ItemId, OpenItem, Record},
 };
@@ -431,26 +431,15 @@ impl Tenant {
 
     /// Reserves money, if it fits under all caps. An existing reservation is left unchanged. A sum that refuses is only marked if
     /// `marks`.
-    fn reserve(&mut self, reserve: &Reserve, now: Timestamp, marks: bool) -> Result<(), BudgetKey> {
+    fn reserve(&mut self, reserve: &Reserve, now: Timestamp, marks: bool) -> Result<Charged> {
         if self.reserved.contains_key(&reserve.call) {
-            return Ok(());
+            return Ok(Charged::Granted);
         }
         self.sums.retain(|(budget, until), sum| {
             *budget == BudgetKey::MONTH || *until >= now || sum.reserved > NanoUsd(0)
         });
-        let mut sums: Vec<Budgeted> = budgets(&reserve.caps)
-            .into_iter()
-            .map(|(budget, cap)| {
-                let until = budget.period.end(now);
-                let sum = self.sums.get(&(budget, until)).copied();
-                Budgeted {
-                    budget,
-                    until,
-                    cap,
-                    sum: sum.unwrap_or_default(),
-                }
-            })
-            .collect();
+        let known = |budget, until| Ok(self.sums.get(&(budget, until)).copied());
+        let mut sums = rules::budgeted(&reserve.caps, now, known)?;
         let granted = rules::reserve(reserve.amount, &mut sums);
         if granted.is_ok() || marks {
             let sums = sums.iter();
@@ -462,7 +451,7 @@ impl Tenant {
             self.reserved
                 .insert(reserve.call.clone(), (keys, reserve.amount));
         }
-        granted
+        Ok(granted.map_or_else(Charged::OverBudget, |()| Charged::Granted))
     }
 
     fn sums(&self) -> impl Iterator<Item = BudgetSum> {
@@ -693,7 +682,7 @@ impl Mailbox for ReferenceStore {
         let before = (tenant.sums.clone(), tenant.reserved.clone());
         tenant.settle(&append.settle, now);
         if let Some(reserve) = &append.reserve
-            && let Err(budget) = tenant.reserve(reserve, now, false)
+            && let Charged::OverBudget(budget) = tenant.reserve(reserve, now, false)?
         {
             (tenant.sums, tenant.reserved) = before;
             return Ok(AppendOutcome::OverBudget(budget));
@@ -862,13 +851,10 @@ impl Ledger for ReferenceStore {
         let own = state.tenants.entry(tenant).or_default();
         own.settle(&charge.settle, now);
         own.ledger.extend(charge.ledger);
-        Ok(match charge.reserve {
-            Some(reserve) => match own.reserve(&reserve, now, true) {
-                Ok(()) => Charged::Granted,
-                Err(budget) => Charged::OverBudget(budget),
-            },
-            None => Charged::Granted,
-        })
+        match charge.reserve {
+            Some(reserve) => own.reserve(&reserve, now, true),
+            None => Ok(Charged::Granted),
+        }
     }
 
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use konstruct_core::{
     NanoUsd, Result, TenantId, Timestamp,
-    limit::{BudgetKey, BudgetSum, Period, Sum, budgets},
+    limit::{BudgetKey, BudgetSum, Period, Sum},
     store::{
         Charge, Charged, Reserve, Settle,
         rules::{self, Budgeted},
@@ -100,17 +100,10 @@ pub(super) fn reserve(
     }
     let now = shared.clock.now();
     prune(batch, vault, now)?;
-    let mut sums = Vec::new();
-    for (budget, cap) in budgets(&wanted.caps) {
-        let until = budget.period.end(now);
+    let mut sums = rules::budgeted(&wanted.caps, now, |budget, until| {
         let known = read(batch, vault, &key(vault, budget, until))?;
-        sums.push(Budgeted {
-            budget,
-            until,
-            cap,
-            sum: known.map(|known| known.sum).unwrap_or_default(),
-        });
-    }
+        Ok(known.map(|known| known.sum))
+    })?;
     let granted = rules::reserve(wanted.amount, &mut sums);
     if granted.is_ok() || marks {
         for Budgeted {
